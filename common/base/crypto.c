@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/base/crypto.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <stdlib.h>
+
+/* Google's keys have 2048 bits; less than that is not worth signing with,
+ * and more than 16384 is a way to keep a processor busy. */
+enum { RSA_BITS_MIN = 2048, RSA_BITS_MAX = 16384 };
+
+DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free);
+DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free);
+DEFINE_CLEANUP(BIO *, BIO_free);
+
+/*
+ * A digest fails only where memory or the library itself is broken. Going on
+ * would compare, sign or store whatever the buffer held before, so we stop.
+ */
+static void must(int ok)
+{
+	if (ok != 1)
+		abort();
+}
+
+struct sha256 {
+	EVP_MD_CTX *context;
+};
+
+struct sha256 *sha256_new(void)
+{
+	struct sha256 *sha256 = calloc(1, sizeof(*sha256));
+
+	if (!sha256)
+		return NULL;
+	sha256->context = EVP_MD_CTX_new();
+	if (!sha256->context ||
+	    EVP_DigestInit_ex(sha256->context, EVP_sha256(), NULL) != 1)
+		return sha256_free(sha256);
+	return sha256;
+}
+
+void sha256_add(struct sha256 *sha256, const void *bytes, size_t size)
+{
+	must(EVP_DigestUpdate(sha256->context, bytes, size));
+}
+
+void sha256_finish(struct sha256 *sha256, uint8_t ret[SHA256_BYTES])
+{
+	must(EVP_DigestFinal_ex(sha256->context, ret, NULL));
+}
+
+struct sha256 *sha256_free(struct sha256 *sha256)
+{
+	if (!sha256)
+		return NULL;
+	EVP_MD_CTX_free(sha256->context);
+	free(sha256);
+	return NULL;
+}
+
+void crypto_sha256(const void *bytes, size_t size, uint8_t ret[SHA256_BYTES])
+{
+	must(EVP_Digest(bytes, size, ret, NULL, EVP_sha256(), NULL));
+}
+
+void crypto_hmac_sha256(const void *key, size_t key_size, const void *bytes,
+			size_t size, uint8_t ret[SHA256_BYTES])
+{
+	size_t written = 0;
+
+	must(EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key, key_size, bytes,
+		       size, ret, SHA256_BYTES, &written) != NULL);
+	must(written == SHA256_BYTES);
+}
+
+bool crypto_ed25519_verify(const uint8_t key[ED25519_KEY_BYTES],
+			   const uint8_t signature[ED25519_SIGNATURE_BYTES],
+			   const void *bytes, size_t size)
+{
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *public_key = NULL;
+	_cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *context = EVP_MD_CTX_new();
+	bool genuine;
+
+	public_key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key,
+						 ED25519_KEY_BYTES);
+	genuine = context && public_key &&
+		  EVP_DigestVerifyInit(context, NULL, NULL, NULL, public_key) ==
+			  1 &&
+		  EVP_DigestVerify(context, signature, ED25519_SIGNATURE_BYTES,
+				   bytes, size) == 1;
+	ERR_clear_error();
+	return genuine;
+}
+
+/* Without this, OpenSSL would ask the terminal for an encrypted key's
+ * passphrase. */
+static int no_passphrase(char *buffer, int size, int writing, void *unused)
+{
+	(void)buffer;
+	(void)size;
+	(void)writing;
+	(void)unused;
+	return -1;
+}
+
+/* @return the key, or NULL if the text holds no RSA private key */
+static EVP_PKEY *read_rsa_key(const char *pem)
+{
+	_cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(pem, -1);
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
+
+	if (!bio)
+		return NULL;
+	key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+	if (!key || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA ||
+	    EVP_PKEY_get_bits(key) < RSA_BITS_MIN ||
+	    EVP_PKEY_get_bits(key) > RSA_BITS_MAX)
+		return NULL;
+	return TAKE_PTR(key);
+}
+
+int crypto_rs256_sign(const char *pem, const void *bytes, size_t size,
+		      struct arena *arena, uint8_t **ret_signature,
+		      size_t *ret_size, struct fault *reterr_fault)
+{
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = read_rsa_key(pem);
+	_cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *context = EVP_MD_CTX_new();
+	uint8_t *signature;
+	size_t signed_size;
+	bool ok;
+
+	/* OpenSSL's own words are left out: they may quote key material. */
+	ERR_clear_error();
+	if (!context)
+		return fault_set(reterr_fault, -ENOMEM,
+				 "RS256: no memory to sign");
+	if (!key)
+		return fault_set(reterr_fault, -EINVAL,
+				 "RS256: this is no unencrypted RSA private "
+				 "key of at least %d bits",
+				 RSA_BITS_MIN);
+
+	signed_size = (size_t)EVP_PKEY_get_size(key);
+	signature = arena_alloc(arena, signed_size);
+	if (!signature)
+		return fault_set(reterr_fault, -ENOMEM,
+				 "RS256: the arena is full");
+
+	/* PKCS#1 v1.5 is OpenSSL's default padding for RSA keys. */
+	ok = EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
+	     EVP_DigestSign(context, signature, &signed_size, bytes, size) == 1;
+	ERR_clear_error();
+	if (!ok)
+		return fault_set(reterr_fault, -EINVAL,
+				 "RS256: this key does not sign");
+
+	*ret_signature = signature;
+	*ret_size = signed_size;
+	return 0;
+}
+
+bool crypto_equal(const void *one, const void *other, size_t size)
+{
+	return CRYPTO_memcmp(one, other, size) == 0;
+}
