@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef COMMON_MODEL_JSON_TEXT_H
+#define COMMON_MODEL_JSON_TEXT_H
+
+#include "common/base/arena.h"
+#include "common/base/fault.h"
+#include "common/base/macro.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+/*
+ * JSON from strangers and back: what jansson accepts, less what would hurt
+ * later. Only texts that pass json_text_read() reach PostgreSQL.
+ */
+
+/**
+ * Parse a whole JSON text whose outermost value is an object or an array.
+ *
+ * Refused beyond what RFC 8259 refuses: a key given twice; the character
+ * U+0000, which PostgreSQL's jsonb cannot hold; numbers outside of what a
+ * 64-bit integer or a double can hold (also those that would become zero);
+ * nesting over LIMIT_JSON_DEPTH; more than LIMIT_JSON_VALUES values. The last
+ * two are counted before anything is built.
+ *
+ * @ret  a new reference; hold it with _cleanup_(json_decrefp)
+ *
+ * @return 0; -EBADMSG, the fault says what is wrong and where; -EFBIG for
+ *	   the limits; -ENOMEM
+ */
+_must_check_ int json_text_read(const char *text, size_t size, json_t **ret,
+				struct fault *reterr_fault);
+
+/**
+ * Write any value as compact text. Numbers come out as short as they can
+ * without changing: 0.1 stays 0.1. Object keys keep their order.
+ *
+ * @return arena text, or NULL when the arena (or memory) is full
+ */
+char *json_text_write(const json_t *value, struct arena *arena);
+
+/* How many arrays and objects are in each other, stopping at most + 1; a
+ * plain value has depth 0. */
+size_t json_text_depth(const json_t *value, size_t most);
+
+#endif
