@@ -1,0 +1,70 @@
+-- API keys, readiness, and the removal of what is too old.
+
+-- name: api_key_add
+-- params: id uuid, owner text, key_sha256 text
+INSERT INTO api_keys (id, owner, key_sha256)
+VALUES ($1::uuid, $2::text, decode($3::text, 'hex'));
+
+-- name: api_key_list
+-- params: none
+SELECT id, owner, encode(key_sha256, 'hex') AS key_sha256,
+       to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS created_at,
+       to_char(revoked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS revoked_at
+  FROM api_keys
+ ORDER BY created_at, id;
+
+-- name: api_key_revoke
+-- params: id uuid
+UPDATE api_keys
+   SET revoked_at = coalesce(revoked_at, now())
+ WHERE id = $1::uuid
+RETURNING id;
+
+-- name: api_key_active
+-- params: none
+-- All keys that open the API; the program keeps them for a few seconds.
+SELECT owner, encode(key_sha256, 'hex') AS key_sha256
+  FROM api_keys
+ WHERE revoked_at IS NULL;
+
+-- name: database_ready
+-- params: none
+-- The newest migration that was applied.
+SELECT max(version) AS version FROM schema_migrations;
+
+-- name: cleanup_executions
+-- params: completed_days integer, other_days integer, most integer
+-- Ended executions older than their retention go, with all that hangs on
+-- them, some at a time so that no statement runs long.
+WITH old AS (
+    SELECT id
+      FROM executions
+     WHERE completed_at < now() - least($1::integer, $2::integer) * interval '1 day'
+       AND completed_at < now() - CASE status WHEN 'completed' THEN $1::integer
+                                              ELSE $2::integer END * interval '1 day'
+     ORDER BY completed_at
+     LIMIT $3::integer
+       FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM executions USING old WHERE executions.id = old.id RETURNING executions.id
+)
+SELECT count(*) AS executions FROM gone;
+
+-- name: cleanup_inbox
+-- params: days integer
+WITH gone AS (
+    DELETE FROM webhook_inbox
+     WHERE received_at < now() - $1::integer * interval '1 day'
+    RETURNING job_id
+)
+SELECT count(*) AS webhooks FROM gone;
+
+-- name: cleanup_idempotency
+-- params: hours integer
+WITH freed AS (
+    UPDATE executions SET idempotency_key = NULL
+     WHERE idempotency_key IS NOT NULL
+       AND created_at < now() - $1::integer * interval '1 hour'
+    RETURNING id
+)
+SELECT count(*) AS keys FROM freed;

@@ -1,0 +1,167 @@
+-- Submitting, and what the API shows.
+
+-- name: execution_submit
+-- params: executions json, jobs json, dependencies json, queued_why text, waiting_why text
+-- Stores whole executions, each with its jobs, edges and first events, or
+-- nothing of it where the owner has used the idempotency key before. Returns
+-- the ids that are new.
+WITH execution AS (
+    INSERT INTO executions (id, owner, name, metadata, idempotency_key,
+                            body_sha256, jobs_total)
+    SELECT id, owner, name, coalesce(metadata, '{}'), idempotency_key,
+           decode(body_sha256, 'hex'), jobs_total
+      FROM json_to_recordset($1::json) AS execution (
+               id uuid, owner text, name text, metadata jsonb,
+               idempotency_key text, body_sha256 text, jobs_total integer)
+     ORDER BY owner, idempotency_key, id
+    ON CONFLICT (owner, idempotency_key) WHERE idempotency_key IS NOT NULL
+    DO NOTHING
+    RETURNING id
+), job AS (
+    INSERT INTO execution_jobs (id, execution_id, position, name, provider,
+                                model, input, on_dependency_failure,
+                                dependency_defaults, has_references,
+                                deadline_s, max_attempts, needs_left, status,
+                                next_poll_at, deadline_at)
+    SELECT job.id, job.execution_id, job.position, job.name, job.provider,
+           job.model, job.input, job.on_dependency_failure,
+           job.dependency_defaults, job.has_references, job.deadline_s,
+           job.max_attempts, job.needs_left,
+           CASE WHEN job.needs_left > 0 THEN 'waiting' ELSE 'queued' END,
+           CASE WHEN job.needs_left > 0 THEN NULL ELSE now() END,
+           CASE WHEN job.needs_left > 0 THEN NULL
+                ELSE now() + job.deadline_s * interval '1 s' END
+      FROM json_to_recordset($2::json) AS job (
+               id uuid, execution_id uuid, position integer, name text,
+               provider text, model text, input jsonb,
+               on_dependency_failure text, dependency_defaults jsonb,
+               has_references boolean, deadline_s integer,
+               max_attempts integer, needs_left integer)
+      JOIN execution ON execution.id = job.execution_id
+    RETURNING id, status
+), dependency AS (
+    INSERT INTO job_dependencies (parent_id, child_id)
+    SELECT dependency.parent_id, dependency.child_id
+      FROM json_to_recordset($3::json) AS dependency (
+               execution_id uuid, parent_id uuid, child_id uuid)
+      JOIN execution ON execution.id = dependency.execution_id
+), event AS (
+    INSERT INTO job_events (job_id, attempt, event, to_status, why)
+    SELECT id, 0, 'submitted', status,
+           CASE status WHEN 'waiting' THEN $5::text ELSE $4::text END
+      FROM job
+)
+SELECT id FROM execution;
+
+-- name: execution_by_key
+-- params: owners text[], keys text[]
+-- Who used these idempotency keys: read by a statement of its own, after the
+-- insert that found them taken, so that it sees what won.
+SELECT execution.id, execution.owner, execution.idempotency_key,
+       encode(execution.body_sha256, 'hex') AS body_sha256
+  FROM unnest($1::text[], $2::text[]) AS asked (owner, key)
+  JOIN executions AS execution ON execution.owner = asked.owner
+                              AND execution.idempotency_key = asked.key;
+
+-- name: execution_exists
+-- params: ids uuid[]
+-- After a connection lost during COMMIT: which of these were stored?
+SELECT id FROM executions WHERE id = ANY ($1::uuid[]);
+
+-- name: execution_read
+-- params: id uuid, owner text
+SELECT id, name, status, metadata, jobs_total, jobs_completed, jobs_failed,
+       jobs_cancelled, jobs_skipped,
+       (extract(epoch FROM created_at) * 1000)::bigint AS created_unix_ms,
+       (extract(epoch FROM completed_at) * 1000)::bigint AS completed_unix_ms
+  FROM executions
+ WHERE id = $1::uuid AND owner = $2::text;
+
+-- name: execution_list
+-- params: owner text, status text, before uuid, most integer
+-- Newest first; "before" is the last id of the page before.
+SELECT id, name, status, metadata, jobs_total, jobs_completed, jobs_failed,
+       jobs_cancelled, jobs_skipped,
+       (extract(epoch FROM created_at) * 1000)::bigint AS created_unix_ms,
+       (extract(epoch FROM completed_at) * 1000)::bigint AS completed_unix_ms
+  FROM executions
+ WHERE owner = $1::text
+   AND ($2::text IS NULL OR status = $2::text)
+   AND ($3::uuid IS NULL OR id < $3::uuid)
+ ORDER BY id DESC
+ LIMIT $4::integer;
+
+-- name: execution_jobs_read
+-- params: execution_id uuid
+-- The jobs of an execution, in the order of the submission.
+SELECT id, name, provider, model, status, attempt, version, progress,
+       cancel_requested_at IS NOT NULL AND NOT job_is_terminal(status) AS cancelling,
+       error_code
+  FROM execution_jobs
+ WHERE execution_id = $1::uuid
+ ORDER BY position;
+
+-- name: execution_graph
+-- params: execution_id uuid
+-- What cancel and retry decide on.
+SELECT id, name, provider, status, version, attempt, needs_left,
+       on_dependency_failure, error_code, billed,
+       media_source IS NOT NULL AS has_result, max_attempts, falters,
+       cancel_requested_at IS NOT NULL AS cancel_requested
+  FROM execution_jobs
+ WHERE execution_id = $1::uuid
+ ORDER BY position;
+
+-- name: execution_edges
+-- params: execution_id uuid
+SELECT dependency.parent_id, dependency.child_id
+  FROM execution_jobs AS child
+  JOIN job_dependencies AS dependency ON dependency.child_id = child.id
+ WHERE child.execution_id = $1::uuid;
+
+-- name: job_read
+-- params: ids uuid[]
+-- Jobs as the API shows them, with their owner for the handler to compare.
+SELECT job.id, job.execution_id, execution.owner, job.name, job.provider,
+       job.model, job.status, job.attempt, job.progress, job.version,
+       job.output, job.completed_via, job.error_code, job.error_message,
+       job.billed, job.provider_job_id,
+       job.cancel_requested_at IS NOT NULL
+           AND NOT job_is_terminal(job.status) AS cancelling,
+       (extract(epoch FROM job.created_at) * 1000)::bigint AS created_unix_ms,
+       (extract(epoch FROM job.started_at) * 1000)::bigint AS started_unix_ms,
+       (extract(epoch FROM job.completed_at) * 1000)::bigint AS completed_unix_ms,
+       CASE WHEN job.status = 'completed' THEN
+           (SELECT jsonb_agg(jsonb_build_object(
+                       'url', media.url, 'content_type', media.content_type,
+                       'bytes', media.bytes, 'sha256', media.sha256)
+                       ORDER BY media.index)
+              FROM media
+             WHERE media.job_id = job.id AND media.attempt = job.attempt)
+           END AS media
+  FROM execution_jobs AS job
+  JOIN executions AS execution ON execution.id = job.execution_id
+ WHERE job.id = ANY ($1::uuid[]);
+
+-- name: job_events_read
+-- params: job_id uuid, after bigint, most integer
+SELECT id, (extract(epoch FROM at) * 1000)::bigint AS at_unix_ms, attempt,
+       event, from_status, to_status, why, detail
+  FROM job_events
+ WHERE job_id = $1::uuid AND id > $2::bigint
+ ORDER BY id
+ LIMIT $3::integer;
+
+-- name: job_for_webhook
+-- params: ids uuid[], delivery_keys text[]
+-- What a webhook's meaning depends on, a row per job asked for; n is its
+-- place in the arrays.
+SELECT asked.n, job.id, job.execution_id, job.name, job.provider, job.model,
+       job.status, job.version, job.attempt, job.max_attempts, job.falters,
+       job.provider_job_id, job.provider_ref,
+       EXISTS (SELECT FROM webhook_inbox AS inbox
+                WHERE inbox.job_id = job.id
+                  AND inbox.delivery_key = asked.delivery_key) AS repeated
+  FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY
+       AS asked (id, delivery_key, n)
+  JOIN execution_jobs AS job ON job.id = asked.id;

@@ -1,0 +1,49 @@
+-- Paid starts that nobody waits for any more.
+
+-- name: start_claim_stray
+-- params: most integer, lease_ms bigint
+-- Starts to be cancelled at their provider: of an attempt that was overtaken
+-- or of a job that ended without it. Pushed past the lease, so that a crash
+-- only delays the next try.
+WITH due AS (
+    SELECT job_id, attempt
+      FROM job_starts
+     WHERE cancel_at <= now()
+     ORDER BY cancel_at
+     LIMIT $1::integer
+       FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE job_starts AS start
+   SET cancel_at = now() + $2::bigint * interval '1 ms',
+       cancel_tries = start.cancel_tries + 1
+  FROM due, execution_jobs AS job
+ WHERE start.job_id = due.job_id AND start.attempt = due.attempt
+   AND job.id = start.job_id
+RETURNING start.job_id AS id, job.execution_id, start.attempt, start.provider,
+          job.model, start.provider_job_id, start.provider_ref,
+          start.cancel_tries;
+
+-- name: start_cancelled
+-- params: job_ids uuid[], attempts integer[]
+-- The provider was asked (or cannot be); nothing more to do for these.
+UPDATE job_starts AS start
+   SET cancel_at = NULL
+  FROM unnest($1::uuid[], $2::integer[]) AS done (job_id, attempt)
+ WHERE start.job_id = done.job_id AND start.attempt = done.attempt;
+
+-- name: start_history
+-- params: job_id uuid
+-- What is known of a job's paid starts, newest first.
+SELECT attempt, provider_job_id, provider_ref, outcome,
+       (extract(epoch FROM started_at) * 1000)::bigint AS started_unix_ms
+  FROM job_starts
+ WHERE job_id = $1::uuid
+ ORDER BY attempt DESC;
+
+-- name: start_known_ids
+-- params: provider text, provider_job_ids text[]
+-- Which of these provider ids belong to a start already: reconciling must not
+-- give one prediction to two jobs.
+SELECT provider_job_id
+  FROM job_starts
+ WHERE provider = $1::text AND provider_job_id = ANY ($2::text[]);
