@@ -4,6 +4,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/fault.h"
+#include "common/model/token.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,8 +27,6 @@ enum conf_program {
 
 enum {
 	CONF_PROVIDERS = 3,
-	CONF_TOKEN_KEY_BYTES = 32,
-	CONF_TOKEN_KEYS_MAX = 2,
 	CONF_WEBHOOK_SECRETS_MAX = 4,
 	CONF_PEERS_MAX = 16,
 };
@@ -98,8 +97,7 @@ struct conf {
 	const char *gcs_base_url;
 
 	/* webhook URLs: the first key signs, all of them verify */
-	uint8_t token_key[CONF_TOKEN_KEYS_MAX][CONF_TOKEN_KEY_BYTES];
-	size_t token_key_count;
+	struct token_keys token_keys;
 
 	/* rushes-fcgi */
 	const char *wake_socket; /* path, or NULL: nobody is woken */

@@ -51,8 +51,8 @@ struct http_options {
 	int64_t connect_timeout_ms; /* 0: CONNECT_TIMEOUT_MS */
 	int64_t total_timeout_ms;   /* 0: ANSWER_TIMEOUT_MS */
 	size_t response_bytes_max;  /* 0: 1 MiB */
-	bool once; /* a paid start: its body is never sent twice, even when a
-		      kept connection dies under it */
+	bool once; /* a paid start: its body (it must have one) is never sent
+		      twice, even when a kept connection dies under it */
 };
 
 /**
