@@ -6,7 +6,6 @@ INSERT INTO api_keys (id, owner, key_sha256)
 VALUES ($1::uuid, $2::text, decode($3::text, 'hex'));
 
 -- name: api_key_list
--- params: none
 SELECT id, owner, encode(key_sha256, 'hex') AS key_sha256,
        to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS created_at,
        to_char(revoked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS revoked_at
@@ -21,14 +20,12 @@ UPDATE api_keys
 RETURNING id;
 
 -- name: api_key_active
--- params: none
 -- All keys that open the API; the program keeps them for a few seconds.
 SELECT owner, encode(key_sha256, 'hex') AS key_sha256
   FROM api_keys
  WHERE revoked_at IS NULL;
 
 -- name: database_ready
--- params: none
 -- The newest migration that was applied.
 SELECT max(version) AS version FROM schema_migrations;
 

@@ -502,7 +502,6 @@ SELECT dependency.child_id, parent.name, parent.status, parent.output,
  WHERE dependency.child_id = ANY ($1::uuid[]);
 
 -- name: job_release_expired
--- params: none
 -- Queued jobs whose poller died before it started them give their slot back.
 WITH dead AS (
     SELECT id, provider, holds_slot

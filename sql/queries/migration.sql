@@ -2,12 +2,10 @@
 -- database nothing can be prepared yet.
 
 -- name: migration_lock
--- params: none
 -- A second host that migrates at the same time waits here.
 SELECT pg_advisory_lock(hashtext('rushes migrations'));
 
 -- name: migration_table
--- params: none
 CREATE TABLE IF NOT EXISTS schema_migrations (
     version     integer PRIMARY KEY,
     name        text NOT NULL,

@@ -25,13 +25,11 @@ ON CONFLICT (name) DO UPDATE
     OR provider_gates.rate_period_s IS DISTINCT FROM excluded.rate_period_s;
 
 -- name: provider_lock_slots
--- params: none
 -- First half of the slot check: while these rows are locked no counter moves,
 -- and whoever changes a job's slot waits for the counter before it commits.
 SELECT name FROM providers ORDER BY name FOR NO KEY UPDATE;
 
 -- name: provider_recount_slots
--- params: none
 -- Second half, with a snapshot taken after the lock: counters are compared
 -- with the jobs and repaired. Jobs that were in flight when a limit was set
 -- are marked now; a job somebody is changing is left for the next check.
@@ -125,7 +123,6 @@ ON CONFLICT (provider, key_id) DO UPDATE
    SET key = excluded.key, fetched_at = now();
 
 -- name: provider_keys_read
--- params: none
 SELECT provider, key_id, key,
        (extract(epoch FROM now() - fetched_at))::bigint AS age_s
   FROM provider_keys
