@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/io/db.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <libpq-fe.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+	const char *name;
+	const char *text;
+	int params;
+} queries[DB_QUERY_MAX] = {
+#define QUERY(name, params, text) [DB_##name] = { #name, text, params },
+#include "queries.inc"
+#undef QUERY
+};
+
+static const struct {
+	int version;
+	const char *name;
+	const char *text;
+} migrations[] = {
+#define MIGRATION(version, name, text) { version, #name, text },
+#include "migrations.inc"
+#undef MIGRATION
+};
+
+struct db {
+	char *conninfo;
+	char *program;
+	PGconn *conn; /* NULL before the first success */
+};
+
+static PGconn *connection_free(PGconn *conn)
+{
+	PQfinish(conn);
+	return NULL;
+}
+DEFINE_CLEANUP(PGconn *, connection_free);
+
+PGresult *db_result_free(PGresult *result)
+{
+	PQclear(result);
+	return NULL;
+}
+
+/* libpq ends its messages with a newline; a fault is one sentence. */
+static int fault_from(struct fault *fault, int code, const char *what,
+		      const char *message)
+{
+	size_t length = strlen(message);
+
+	while (length > 0 && message[length - 1] == '\n')
+		length--;
+	return fault_set(fault, code, "%s: %.*s", what, (int)length, message);
+}
+
+/* The migrations' own statements cannot be prepared before there is a table
+ * to speak of, and are not needed after. */
+static bool is_for_migration(int query)
+{
+	return strncmp(queries[query].name, "migration_", 10) == 0;
+}
+
+/*
+ * Settings that matter more than a user may know: silent loss of the server
+ * shows within seconds instead of minutes, and no time is spent on asking
+ * for encryption by Kerberos on a unix socket.
+ */
+static PGconn *connect_now(const char *conninfo, const char *program)
+{
+	/* dbname last: what the string itself says wins over what stands
+	 * before it. */
+	/* clang-format off */
+	static const char *const keys[] = {
+		"fallback_application_name", "connect_timeout",
+		"tcp_user_timeout", "keepalives_idle", "keepalives_interval",
+		"keepalives_count", "gssencmode", "client_encoding", "dbname",
+		NULL,
+	};
+	const char *const values[] = {
+		program, "5",
+		"3000", "5", "2",
+		"3", "disable", "UTF8", conninfo,
+		NULL,
+	};
+	/* clang-format on */
+	PGconn *conn = PQconnectdbParams(keys, values, 1);
+
+	if (conn && PQstatus(conn) == CONNECTION_OK)
+		(void)PQsetErrorVerbosity(conn, PQERRORS_TERSE);
+	return conn;
+}
+
+/* Send all PREPAREs and DESCRIBEs at once: one round trip instead of two a
+ * statement, which a poller that is started for one job feels. */
+static bool send_prepares(PGconn *conn)
+{
+	for (int query = 0; query < DB_QUERY_MAX; query++) {
+		if (is_for_migration(query))
+			continue;
+		if (!PQsendPrepare(conn, queries[query].name,
+				   queries[query].text, 0, NULL) ||
+		    !PQsendDescribePrepared(conn, queries[query].name))
+			return false;
+	}
+	return PQpipelineSync(conn) == 1;
+}
+
+/* The results of one query's pair; each is followed by a NULL. */
+static int read_prepared(PGconn *conn, int query, struct fault *reterr_fault)
+{
+	_cleanup_(db_result_freep) PGresult *made = PQgetResult(conn);
+	_cleanup_(db_result_freep) PGresult *seen = NULL;
+
+	(void)PQgetResult(conn);
+	seen = PQgetResult(conn);
+	(void)PQgetResult(conn);
+
+	if (PQstatus(conn) != CONNECTION_OK)
+		return fault_from(reterr_fault, -EAGAIN, queries[query].name,
+				  PQerrorMessage(conn));
+	if (PQresultStatus(made) != PGRES_COMMAND_OK)
+		return fault_from(reterr_fault, -EPROTO, queries[query].name,
+				  PQresultErrorMessage(made));
+	if (PQnparams(seen) != queries[query].params)
+		return fault_set(reterr_fault, -EPROTO,
+				 "%s: %d parameters declared, %d used",
+				 queries[query].name, queries[query].params,
+				 PQnparams(seen));
+	return 0;
+}
+
+static int prepare_all(PGconn *conn, struct fault *reterr_fault)
+{
+	int first_error = 0;
+
+	if (!PQenterPipelineMode(conn) || !send_prepares(conn))
+		return fault_from(reterr_fault, -EAGAIN, "prepare",
+				  PQerrorMessage(conn));
+	for (int query = 0; query < DB_QUERY_MAX; query++) {
+		struct fault fault = { "" };
+		int r;
+
+		if (is_for_migration(query))
+			continue;
+		r = read_prepared(conn, query, &fault);
+		if (r < 0 && first_error == 0) {
+			first_error = r;
+			(void)fault_set(reterr_fault, r, "%s", fault.text);
+		}
+		if (r == -EAGAIN)
+			return r;
+	}
+	db_result_free(PQgetResult(conn)); /* of the sync */
+	(void)PQgetResult(conn);
+	if (first_error == 0 && !PQexitPipelineMode(conn))
+		return fault_from(reterr_fault, -EAGAIN, "prepare",
+				  PQerrorMessage(conn));
+	return first_error;
+}
+
+static int reconnect(struct db *db, struct fault *reterr_fault)
+{
+	_cleanup_(connection_freep) PGconn *conn = NULL;
+	int r;
+
+	db->conn = connection_free(db->conn);
+	conn = connect_now(db->conninfo, db->program);
+	if (!conn)
+		return fault_set(reterr_fault, -ENOMEM, "no memory for libpq");
+	if (PQstatus(conn) != CONNECTION_OK)
+		return fault_from(reterr_fault, -EAGAIN, "database",
+				  PQerrorMessage(conn));
+	r = prepare_all(conn, reterr_fault);
+	if (r < 0)
+		return r;
+	db->conn = TAKE_PTR(conn);
+	return 0;
+}
+
+static int check_conninfo(const char *conninfo, struct fault *reterr_fault)
+{
+	char *message = NULL;
+	PQconninfoOption *options = PQconninfoParse(conninfo, &message);
+
+	/* The message may repeat the string, and with it the password. */
+	PQfreemem(message);
+	if (!options)
+		return fault_set(reterr_fault, -EINVAL,
+				 "the database URL is not one libpq takes "
+				 "(postgresql://user@host/name or key=value)");
+	PQconninfoFree(options);
+	return 0;
+}
+
+int db_open(const char *conninfo, const char *program, struct db **ret,
+	    struct fault *reterr_fault)
+{
+	_cleanup_(db_closep) struct db *db = NULL;
+	int r;
+
+	r = check_conninfo(conninfo, reterr_fault);
+	if (r < 0)
+		return r;
+	db = calloc(1, sizeof(*db));
+	if (!db)
+		return fault_set(reterr_fault, -ENOMEM, "no memory");
+	db->conninfo = strdup(conninfo);
+	db->program = strdup(program);
+	if (!db->conninfo || !db->program)
+		return fault_set(reterr_fault, -ENOMEM, "no memory");
+
+	r = reconnect(db, reterr_fault);
+	if (r < 0 && r != -EAGAIN)
+		return r;
+	*ret = TAKE_PTR(db);
+	return 0;
+}
+
+struct db *db_close(struct db *db)
+{
+	if (!db)
+		return NULL;
+	connection_free(db->conn);
+	free(db->conninfo);
+	free(db->program);
+	free(db);
+	return NULL;
+}
+
+bool db_connected(const struct db *db)
+{
+	return db->conn && PQstatus(db->conn) == CONNECTION_OK;
+}
+
+/* What a statement's failure means: see db_run(). */
+static int error_kind(const PGconn *conn, const PGresult *result)
+{
+	/* No SQLSTATE at all is legal: libpq made the error up itself. */
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	if (PQstatus(conn) != CONNECTION_OK || !state)
+		return -EAGAIN;
+	if (strncmp(state, "08", 2) == 0 || strncmp(state, "40", 2) == 0 ||
+	    strncmp(state, "53", 2) == 0 || strncmp(state, "57", 2) == 0)
+		return -EAGAIN;
+	/* 26000 and 0A000: the plan or statement is gone (a migration, a
+	 * pooler between us); 42xxx: no such table, column, right. */
+	if (strncmp(state, "26", 2) == 0 || strncmp(state, "42", 2) == 0 ||
+	    strncmp(state, "0A", 2) == 0)
+		return -EPROTO;
+	return DB_E_DATA;
+}
+
+int db_run(struct db *db, enum db_query query, const char *const *params,
+	   PGresult **ret, struct fault *reterr_fault)
+{
+	_cleanup_(db_result_freep) PGresult *result = NULL;
+	int r;
+
+	if (!db_connected(db)) {
+		r = reconnect(db, reterr_fault);
+		if (r < 0)
+			return r;
+	}
+	result = PQexecPrepared(db->conn, queries[query].name,
+				queries[query].params, params, NULL, NULL, 0);
+	switch (PQresultStatus(result)) {
+	case PGRES_TUPLES_OK:
+	case PGRES_COMMAND_OK:
+		*ret = TAKE_PTR(result);
+		return 0;
+	default:
+		return fault_from(reterr_fault, error_kind(db->conn, result),
+				  queries[query].name,
+				  PQerrorMessage(db->conn));
+	}
+}
+
+int db_rows(const PGresult *result)
+{
+	return PQntuples(result);
+}
+
+/* ---- migrations --------------------------------------------------------- */
+
+static int run_text(PGconn *conn, enum db_query query,
+		    const char *const *params, int *ret_rows,
+		    struct fault *reterr_fault)
+{
+	_cleanup_(db_result_freep) PGresult *result =
+		PQexecParams(conn, queries[query].text, queries[query].params,
+			     NULL, params, NULL, NULL, 0);
+	ExecStatusType status = PQresultStatus(result);
+
+	if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
+		return fault_from(reterr_fault,
+				  PQstatus(conn) == CONNECTION_OK ? -EPROTO
+								  : -EAGAIN,
+				  queries[query].name, PQerrorMessage(conn));
+	if (ret_rows)
+		*ret_rows = PQntuples(result);
+	return 0;
+}
+
+static int apply_migration(PGconn *conn, size_t i, const char *version,
+			   struct fault *reterr_fault)
+{
+	const char *params[] = { version, migrations[i].name };
+	_cleanup_(db_result_freep) PGresult *result = NULL;
+	int r;
+
+	r = run_text(conn, DB_transaction_begin, NULL, NULL, reterr_fault);
+	if (r < 0)
+		return r;
+	result = PQexec(conn, migrations[i].text);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		return fault_from(reterr_fault, -EPROTO, migrations[i].name,
+				  PQerrorMessage(conn));
+	r = run_text(conn, DB_migration_note, params, NULL, reterr_fault);
+	if (r < 0)
+		return r;
+	return run_text(conn, DB_transaction_commit, NULL, NULL, reterr_fault);
+}
+
+int db_migrate(const char *conninfo, int *ret_applied,
+	       struct fault *reterr_fault)
+{
+	_cleanup_(connection_freep) PGconn *conn = NULL;
+	int applied = 0;
+	int r;
+
+	r = check_conninfo(conninfo, reterr_fault);
+	if (r < 0)
+		return r;
+	conn = connect_now(conninfo, "rushes migrate");
+	if (!conn || PQstatus(conn) != CONNECTION_OK)
+		return fault_from(reterr_fault, -EAGAIN, "database",
+				  conn ? PQerrorMessage(conn) : "no memory");
+	/* Held until the connection ends, whatever happens. */
+	r = run_text(conn, DB_migration_lock, NULL, NULL, reterr_fault);
+	if (r == 0)
+		r = run_text(conn, DB_migration_table, NULL, NULL,
+			     reterr_fault);
+	for (size_t i = 0; r == 0 && i < COUNT_OF(migrations); i++) {
+		char version[16];
+		const char *params[] = { version };
+		int rows = 0;
+
+		(void)snprintf(version, sizeof(version), "%d",
+			       migrations[i].version);
+		r = run_text(conn, DB_migration_find, params, &rows,
+			     reterr_fault);
+		if (r < 0 || rows > 0)
+			continue;
+		r = apply_migration(conn, i, version, reterr_fault);
+		if (r == 0)
+			applied++;
+	}
+	if (r == 0)
+		*ret_applied = applied;
+	return r;
+}
+
+int db_schema_version(void)
+{
+	return migrations[COUNT_OF(migrations) - 1].version;
+}
+
+/* ---- rows --------------------------------------------------------------- */
+
+struct db_row db_row(const PGresult *result, int row, struct arena *arena)
+{
+	return (struct db_row){
+		.result = result,
+		.row = row,
+		.arena = arena,
+	};
+}
+
+static void break_row(struct db_row *row, const char *column,
+		      const char *reason)
+{
+	if (!row->broken) {
+		row->broken = column;
+		row->reason = reason;
+	}
+}
+
+/* The value where it lies; NULL for SQL NULL or no such column. */
+static const char *borrow(struct db_row *row, const char *column)
+{
+	int field = PQfnumber(row->result, column);
+
+	if (field < 0) {
+		break_row(row, column, "is not in the result");
+		return NULL;
+	}
+	if (PQgetisnull(row->result, row->row, field))
+		return NULL;
+	return PQgetvalue(row->result, row->row, field);
+}
+
+const char *db_row_text_or_null(struct db_row *row, const char *column)
+{
+	const char *value = borrow(row, column);
+
+	return value ? arena_strdup(row->arena, value) : NULL;
+}
+
+const char *db_row_text(struct db_row *row, const char *column)
+{
+	const char *text = db_row_text_or_null(row, column);
+
+	if (!text) {
+		break_row(row, column, "is null");
+		return "";
+	}
+	return text;
+}
+
+static int64_t to_int64(struct db_row *row, const char *column,
+			const char *value, int64_t least, int64_t most)
+{
+	char *end = NULL;
+	long long number;
+
+	if (!value) {
+		break_row(row, column, "is null");
+		return 0;
+	}
+	errno = 0;
+	number = strtoll(value, &end, 10);
+	if (errno || end == value || *end || number < least || number > most) {
+		break_row(row, column, "is not a number of its size");
+		return 0;
+	}
+	return number;
+}
+
+int32_t db_row_int32(struct db_row *row, const char *column)
+{
+	return (int32_t)to_int64(row, column, borrow(row, column), INT32_MIN,
+				 INT32_MAX);
+}
+
+int64_t db_row_int64(struct db_row *row, const char *column)
+{
+	return to_int64(row, column, borrow(row, column), INT64_MIN, INT64_MAX);
+}
+
+int64_t db_row_int64_or(struct db_row *row, const char *column, int64_t if_null)
+{
+	const char *value = borrow(row, column);
+
+	return value ? to_int64(row, column, value, INT64_MIN, INT64_MAX)
+		     : if_null;
+}
+
+double db_row_double_or(struct db_row *row, const char *column, double if_null)
+{
+	const char *value = borrow(row, column);
+	char *end = NULL;
+	double number;
+
+	if (!value)
+		return if_null;
+	number = strtod(value, &end);
+	if (end == value || *end || !isfinite(number)) {
+		break_row(row, column, "is not a number");
+		return if_null;
+	}
+	return number;
+}
+
+bool db_row_bool(struct db_row *row, const char *column)
+{
+	const char *value = borrow(row, column);
+
+	if (value && strcmp(value, "t") == 0)
+		return true;
+	if (!value || strcmp(value, "f") != 0)
+		break_row(row, column, "is not a boolean");
+	return false;
+}
+
+int db_row_end(const struct db_row *row, struct fault *reterr_fault)
+{
+	if (arena_failed(row->arena))
+		return fault_set(reterr_fault, -ENOMEM, "row %d: arena is full",
+				 row->row);
+	if (row->broken)
+		return fault_set(reterr_fault, -EBADMSG, "row %d: %s %s",
+				 row->row, row->broken, row->reason);
+	return 0;
+}
+
+/* ---- arrays ------------------------------------------------------------- */
+
+/* Bytes an item takes: quotes, comma, and a backslash before some. */
+static size_t quoted_size(const char *item)
+{
+	size_t size = sizeof("NULL,");
+
+	if (!item)
+		return size;
+	for (const char *c = item; *c; c++)
+		size += *c == '"' || *c == '\\' ? 2 : 1;
+	return size;
+}
+
+static char *put_quoted(char *end, const char *item)
+{
+	if (!item)
+		return mempcpy(end, "NULL", 4);
+	*end++ = '"';
+	for (const char *c = item; *c; c++) {
+		if (*c == '"' || *c == '\\')
+			*end++ = '\\';
+		*end++ = *c;
+	}
+	*end++ = '"';
+	return end;
+}
+
+const char *db_array_text(const char *const *items, size_t count,
+			  struct arena *arena)
+{
+	size_t size = sizeof("{}");
+	char *text, *end;
+
+	for (size_t i = 0; i < count; i++)
+		size += quoted_size(items[i]);
+	text = arena_alloc(arena, size);
+	if (!text)
+		return NULL;
+	end = text;
+	*end++ = '{';
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			*end++ = ',';
+		end = put_quoted(end, items[i]);
+	}
+	*end++ = '}';
+	*end = '\0';
+	return text;
+}
+
+const char *db_array_int64(const int64_t *items, size_t count,
+			   struct arena *arena)
+{
+	enum { DIGITS = 21 }; /* sign, 19 digits, comma */
+	size_t size = sizeof("{}") + count * DIGITS;
+	char *text = arena_alloc(arena, size);
+	size_t used = 1;
+
+	if (!text)
+		return NULL;
+	text[0] = '{';
+	for (size_t i = 0; i < count; i++)
+		used += (size_t)snprintf(text + used, size - used, "%s%" PRId64,
+					 i > 0 ? "," : "", items[i]);
+	text[used] = '}';
+	text[used + 1] = '\0';
+	return text;
+}
