@@ -5,7 +5,6 @@
 #include "common/base/macro.h"
 #include "common/io/conf.h"
 
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <syslog.h> /* LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG */

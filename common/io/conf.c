@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/io/conf.h"
+
+#include "common/base/text.h"
+#include "common/io/conf_table.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FILE_BYTES_MAX = 64 * 1024 };
+
+static void close_fdp(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+}
+
+/* @return 0; -ENOENT when there is no such file, without a fault; -errno */
+static int read_whole(const char *path, struct arena *arena, char **ret,
+		      struct fault *reterr_fault)
+{
+	_cleanup_(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *text;
+	size_t size = 0;
+	ssize_t n;
+
+	if (fd < 0 && errno == ENOENT)
+		return -ENOENT;
+	if (fd < 0)
+		return fault_set(reterr_fault, -errno, "cannot be read: %s",
+				 strerror(errno));
+	text = arena_alloc(arena, FILE_BYTES_MAX + 1);
+	if (!text)
+		return fault_set(reterr_fault, -ENOMEM, "is too long");
+	while ((n = read(fd, text + size, FILE_BYTES_MAX + 1 - size)) > 0)
+		size += (size_t)n;
+	if (n < 0)
+		return fault_set(reterr_fault, -errno, "cannot be read: %s",
+				 strerror(errno));
+	if (size > FILE_BYTES_MAX)
+		return fault_set(reterr_fault, -EFBIG,
+				 "is a file of more than %d bytes",
+				 FILE_BYTES_MAX);
+	if (memchr(text, '\0', size))
+		return fault_set(reterr_fault, -EINVAL,
+				 "is a file with a zero byte in it");
+	if (size > 0 && text[size - 1] == '\n')
+		size--;
+	text[size] = '\0';
+	*ret = text;
+	return 0;
+}
+
+/* The text of a secret from $CREDENTIALS_DIRECTORY; NULL if none is there. */
+static int find_credential(const struct conf_row *row, struct arena *arena,
+			   char **ret, struct fault *reterr_fault)
+{
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	char *path;
+	int r;
+
+	if (!row->secret || !folder || !*folder)
+		return 0;
+	path = arena_printf(arena, "%s/%s", folder, row->name);
+	if (!path)
+		return fault_set(reterr_fault, -ENOMEM, "is too long");
+	r = read_whole(path, arena, ret, reterr_fault);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* The text of a setting, without its default; NULL if it is not set. */
+static int find(const struct conf_row *row, struct arena *arena, char **ret,
+		struct fault *reterr_fault)
+{
+	const char *value;
+	int r;
+
+	*ret = NULL;
+	r = find_credential(row, arena, ret, reterr_fault);
+	if (r < 0 || *ret)
+		return r;
+	value = getenv(row->name);
+	if (!value || !*value)
+		return 0;
+	if (row->parse == conf_parse_account) {
+		r = read_whole(value, arena, ret, reterr_fault);
+		if (r == -ENOENT)
+			return fault_set(reterr_fault, -ENOENT,
+					 "names a file that does not exist");
+		return r;
+	}
+	*ret = arena_strdup(arena, value);
+	return *ret ? 0 : fault_set(reterr_fault, -ENOMEM, "is too long");
+}
+
+static int load_row(const struct conf_row *row, enum conf_program program,
+		    struct arena *arena, struct conf *conf,
+		    struct fault *reterr_fault)
+{
+	struct fault rest = { "" };
+	char *value = NULL;
+	int r = 0;
+
+	/* A secret that is not for this program is not even looked at. */
+	if (!row->secret || (row->used & program))
+		r = find(row, arena, &value, &rest);
+	if (r >= 0 && (!value || !*value)) {
+		if (row->needed & program)
+			return fault_set(reterr_fault, -EINVAL,
+					 "%s is not set: %s", row->name,
+					 row->help);
+		value = row->preset ? arena_strdup(arena, row->preset) : NULL;
+	}
+	if (r >= 0 && value)
+		r = row->parse(row, value, arena, conf, &rest);
+	if (r < 0)
+		return fault_set(reterr_fault, r == -ENOMEM ? r : -EINVAL,
+				 "%s %s", row->name, rest.text);
+	return 0;
+}
+
+/* Where the public finds the bucket when nothing else is said. */
+static const char *bucket_url(const struct conf *conf, struct arena *arena)
+{
+	const char *host = strstr(conf->s3_url, "://") + 3;
+	size_t prefix = strlen(conf->store_prefix);
+
+	if (prefix > 0)
+		prefix--; /* its slash */
+	if (conf->s3_virtual_style)
+		return arena_printf(arena, "%.*s%s.%s%s%.*s",
+				    (int)(host - conf->s3_url), conf->s3_url,
+				    conf->store_bucket, host, prefix ? "/" : "",
+				    (int)prefix, conf->store_prefix);
+	return arena_printf(arena, "%s/%s%s%.*s", conf->s3_url,
+			    conf->store_bucket, prefix ? "/" : "", (int)prefix,
+			    conf->store_prefix);
+}
+
+static int derive_store(enum conf_program program, struct arena *arena,
+			struct conf *conf, struct fault *reterr_fault)
+{
+	if (conf->store_kind == CONF_STORE_S3) {
+		if (!conf->s3_url)
+			return fault_set(reterr_fault, -EINVAL,
+					 "S3_URL is not set, and STORE_URL is "
+					 "an s3:// URL");
+		if (program == CONF_POLLER &&
+		    (!conf->s3_access_key || !conf->s3_secret_key))
+			return fault_set(reterr_fault, -EINVAL,
+					 "%s is not set, and STORE_URL is an "
+					 "s3:// URL",
+					 conf->s3_access_key ? "S3_SECRET_KEY"
+							     : "S3_ACCESS_KEY");
+		if (!conf->cdn_base_url)
+			conf->cdn_base_url = bucket_url(conf, arena);
+	}
+	if (conf->store_kind == CONF_STORE_FILE && !conf->cdn_base_url &&
+	    conf->api_base_url)
+		conf->cdn_base_url =
+			arena_printf(arena, "%s/media", conf->api_base_url);
+	return 0;
+}
+
+static void derive_peers(struct conf *conf)
+{
+	char buffer[4096];
+	struct passwd entry, *found;
+
+	if (conf->peer_count > 0)
+		return;
+	conf->peer_uid[conf->peer_count++] = getuid();
+	if (getpwnam_r("www-data", &entry, buffer, sizeof(buffer), &found) ==
+		    0 &&
+	    found)
+		conf->peer_uid[conf->peer_count++] = found->pw_uid;
+}
+
+static int derive(enum conf_program program, struct arena *arena,
+		  struct conf *conf, struct fault *reterr_fault)
+{
+	if (!conf->database_admin_url)
+		conf->database_admin_url = conf->database_url;
+	if (program == CONF_ADMIN && !conf->database_admin_url)
+		return fault_set(reterr_fault, -EINVAL,
+				 "neither DATABASE_ADMIN_URL nor DATABASE_URL "
+				 "is set");
+	for (size_t i = 0; i < CONF_PROVIDERS; i++) {
+		struct provider_settings *settings = &conf->provider[i];
+
+		if (!settings->list_url)
+			settings->list_url = settings->base_url;
+		if (settings->poll_first_ms > 0 && settings->poll_most_ms > 0 &&
+		    settings->poll_first_ms > settings->poll_most_ms)
+			return fault_set(reterr_fault, -EINVAL,
+					 "the first poll of %s comes after its "
+					 "longest pause (…_POLL_FIRST_MS, "
+					 "…_POLL_MOST_MS)",
+					 settings->name);
+	}
+	derive_peers(conf);
+	return derive_store(program, arena, conf, reterr_fault);
+}
+
+int conf_load(enum conf_program program, struct arena *arena, struct conf *ret,
+	      struct fault *reterr_fault)
+{
+	struct conf conf = {
+		.provider = { { .name = "replicate" },
+			      { .name = "fal" },
+			      { .name = "vertex" } },
+	};
+	const struct conf_row *row;
+	int r;
+
+	for (size_t i = 0; (row = conf_row_at(i)); i++) {
+		r = load_row(row, program, arena, &conf, reterr_fault);
+		if (r < 0)
+			return r;
+	}
+	r = derive(program, arena, &conf, reterr_fault);
+	if (r < 0)
+		return r;
+	if (arena_failed(arena))
+		return fault_set(reterr_fault, -ENOMEM,
+				 "the configuration is too long");
+	*ret = conf;
+	return 0;
+}
+
+const struct provider_settings *conf_provider(const struct conf *conf,
+					      const char *name)
+{
+	for (size_t i = 0; i < CONF_PROVIDERS; i++) {
+		if (strcmp(conf->provider[i].name, name) == 0)
+			return &conf->provider[i];
+	}
+	return NULL;
+}
+
+const char *conf_warning(const struct conf *conf)
+{
+	return conf->allow_loopback
+		       ? "ALLOW_LOOPBACK=1: http and loopback addresses are "
+			 "allowed, which is for tests and development only"
+		       : NULL;
+}
+
+void conf_print(enum conf_program program, FILE *out)
+{
+	const struct conf_row *row;
+
+	for (size_t i = 0; (row = conf_row_at(i)); i++) {
+		_cleanup_(arena_freep) struct arena *arena =
+			arena_new(FILE_BYTES_MAX * 4);
+		char *value = NULL;
+
+		if (!(row->used & program) || !arena)
+			continue;
+		if (find(row, arena, &value, NULL) < 0 || !value || !*value) {
+			if (row->preset)
+				(void)fprintf(out, "%s=%s  # default\n",
+					      row->name, row->preset);
+			else
+				(void)fprintf(out, "# %s is not set\n",
+					      row->name);
+		} else {
+			(void)fprintf(out, "%s=%s\n", row->name,
+				      row->secret ? "(set)" : value);
+		}
+	}
+}
+
+void conf_print_help(enum conf_program program, FILE *out)
+{
+	const struct conf_row *row;
+
+	for (size_t i = 0; (row = conf_row_at(i)); i++) {
+		if (!(row->used & program))
+			continue;
+		(void)fprintf(out, "  %-30s %s\n", row->name, row->help);
+		if (!row->preset && !(row->needed & program) && !row->secret)
+			continue;
+		(void)fprintf(out, "  %-30s ", "");
+		if (row->needed & program)
+			(void)fprintf(out, "[required]");
+		if (row->secret)
+			(void)fprintf(out, "[secret]");
+		if (row->preset)
+			(void)fprintf(out, "[%s", row->preset);
+		if (row->preset && row->least < row->most &&
+		    row->parse != conf_parse_bool)
+			(void)fprintf(out, "; %" PRId64 " to %" PRId64,
+				      row->least, row->most);
+		if (row->preset)
+			(void)fprintf(out, "%s%s]", row->unit ? " " : "",
+				      row->unit ? row->unit : "");
+		(void)fprintf(out, "\n");
+	}
+}
