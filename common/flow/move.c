@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/flow/move.h"
+
+#include "common/io/log.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	BATCH_MOST = 1000,
+	/* A deadlock is undone for one of the two at once; more rounds than
+	 * this mean that something else is wrong. */
+	TRIES_MOST = 5,
+};
+
+/* One moves_apply() under way. */
+struct batch {
+	struct db *db;
+	const struct move *moves;
+	bool all_or_none;
+	struct arena *arena;
+	struct move_result *results;
+	struct moves_effect *effect;
+};
+
+struct move move_init(const char *id, enum job_event event, enum job_state was,
+		      const struct job_decision *decision)
+{
+	struct move move = {
+		.event = event,
+		.was = was,
+		.becomes = decision->to,
+		.why = decision->why,
+		.claim = MOVE_ANY,
+		.version = MOVE_ANY,
+		.due_ms = MOVE_KEEP,
+		.progress = -1,
+		.poll_attempts = MOVE_KEEP,
+		.start_failures = MOVE_KEEP,
+		.falters = MOVE_KEEP,
+		.store_failures = MOVE_KEEP,
+		.max_attempts = MOVE_KEEP,
+	};
+
+	memcpy(move.id, id, sizeof(move.id));
+	return move;
+}
+
+/* ---- a move as a JSON object ------------------------------------------- */
+
+static int set_text(json_t *object, const char *key, const char *text)
+{
+	return text ? json_object_set_new(object, key, json_string(text)) : 0;
+}
+
+static int set_number(json_t *object, const char *key, int64_t number)
+{
+	return number >= 0
+		       ? json_object_set_new(object, key, json_integer(number))
+		       : 0;
+}
+
+static int set_flag(json_t *object, const char *key, bool flag)
+{
+	return flag ? json_object_set_new(object, key, json_true()) : 0;
+}
+
+/* JSON text that a provider's answer was turned into. */
+static int set_json(json_t *object, const char *key, const char *text)
+{
+	return text ? json_object_set_new(
+			      object, key,
+			      json_loads(text, JSON_DECODE_ANY, NULL))
+		    : 0;
+}
+
+static json_t *decision_to_json(const struct move *move, size_t n)
+{
+	json_t *object = json_object();
+
+	if (set_number(object, "n", (int64_t)n) < 0 ||
+	    set_text(object, "id", move->id) < 0 ||
+	    set_text(object, "event", job_event_name(move->event)) < 0 ||
+	    set_text(object, "was", job_state_name(move->was)) < 0 ||
+	    set_text(object, "becomes", job_state_name(move->becomes)) < 0 ||
+	    set_text(object, "why", move->why) < 0 ||
+	    set_text(object, "detail", move->detail) < 0 ||
+	    set_flag(object, "quiet", move->quiet) < 0 ||
+	    set_number(object, "claim", move->claim) < 0 ||
+	    set_number(object, "version", move->version) < 0 ||
+	    set_number(object, "due_ms", move->due_ms) < 0 ||
+	    set_number(object, "lease_ms",
+		       move->lease_ms > 0 ? move->lease_ms : -1) < 0 ||
+	    set_flag(object, "saw_cancel", move->saw_cancel) < 0)
+		return json_decref(object), NULL;
+	return object;
+}
+
+/* @return a new reference, or NULL for what is not UTF-8 or not JSON */
+static json_t *move_to_json(const struct move *move, size_t n)
+{
+	json_t *object = decision_to_json(move, n);
+
+	if (set_number(object, "attempt",
+		       move->attempt > 0 ? move->attempt : -1) < 0 ||
+	    set_text(object, "start_outcome", move->start_outcome) < 0 ||
+	    set_text(object, "provider_job_id", move->provider_job_id) < 0 ||
+	    set_json(object, "provider_ref", move->provider_ref) < 0 ||
+	    (move->progress >= 0 &&
+	     json_object_set_new(object, "progress",
+				 json_real(move->progress)) < 0) ||
+	    set_json(object, "output", move->output) < 0 ||
+	    set_json(object, "media_source", move->media_source) < 0 ||
+	    set_json(object, "media", move->media) < 0 ||
+	    set_text(object, "via", move->via) < 0 ||
+	    set_text(object, "error_code", move->error_code) < 0 ||
+	    set_text(object, "error_message", move->error_message) < 0 ||
+	    set_text(object, "billed", move->billed) < 0 ||
+	    set_text(object, "delivery_key", move->delivery_key) < 0 ||
+	    set_flag(object, "cancel", move->cancel) < 0 ||
+	    set_flag(object, "cancel_tried", move->cancel_tried) < 0 ||
+	    set_flag(object, "stray", move->stray) < 0 ||
+	    set_flag(object, "restart_if_absent", move->restart_if_absent) <
+		    0 ||
+	    set_number(object, "poll_attempts", move->poll_attempts) < 0 ||
+	    set_number(object, "start_failures", move->start_failures) < 0 ||
+	    set_number(object, "falters", move->falters) < 0 ||
+	    set_number(object, "store_failures", move->store_failures) < 0 ||
+	    set_number(object, "max_attempts", move->max_attempts) < 0)
+		return json_decref(object), NULL;
+	return object;
+}
+
+static void mark_bad(struct move_result *result, const char *why)
+{
+	result->outcome = MOVE_BAD;
+	(void)fault_set(&result->fault, DB_E_DATA, "%s", why);
+}
+
+/* The moves from first on, as one text; what cannot be said is left out and
+ * marked. *ret_text is for free(). */
+static int moves_to_text(const struct batch *batch, size_t first, size_t count,
+			 char **ret_text)
+{
+	json_t *array = json_array();
+	int r = 0;
+
+	for (size_t i = first; i < first + count; i++) {
+		json_t *object = NULL;
+
+		if (batch->results[i].outcome == MOVE_BAD)
+			continue;
+		object = move_to_json(&batch->moves[i], i);
+		if (!object)
+			mark_bad(&batch->results[i],
+				 "a text in it is not UTF-8 or not JSON");
+		else if (json_array_append_new(array, object) < 0)
+			r = -ENOMEM;
+	}
+	*ret_text = r == 0 ? json_dumps(array, JSON_COMPACT) : NULL;
+	json_decref(array);
+	return *ret_text ? 0 : -ENOMEM;
+}
+
+/* ---- what came back ----------------------------------------------------- */
+
+struct changed {
+	int64_t n; /* -1: a dependent */
+	const char *id;
+	const char *execution_id;
+	const char *provider;
+	const char *was;
+	const char *becomes;
+	bool unsettled;
+	struct move_result result;
+};
+
+static int read_changed(const PGresult *rows, int i, struct arena *arena,
+			struct changed *ret, struct fault *reterr_fault)
+{
+	struct db_row row = db_row(rows, i, arena);
+	struct changed changed = {
+		.n = db_row_int64_or(&row, "n", -1),
+		.id = db_row_text(&row, "id"),
+		.execution_id = db_row_text(&row, "execution_id"),
+		.provider = db_row_text(&row, "provider"),
+		.was = db_row_text(&row, "was"),
+		.becomes = db_row_text(&row, "becomes"),
+		.unsettled = db_row_bool(&row, "unsettled"),
+		.result = {
+			.outcome = MOVE_DONE,
+			.attempt = db_row_int32(&row, "attempt"),
+			.version = db_row_int64(&row, "version"),
+			.claim = db_row_int64(&row, "claim"),
+		},
+	};
+	int r;
+
+	r = db_row_end(&row, reterr_fault);
+	if (r == 0)
+		*ret = changed;
+	return r;
+}
+
+static const char *why_of(enum job_event event)
+{
+	struct job_decision decision;
+
+	return job_decide(JOB_WAITING, event, &decision) == 0 ? decision.why
+							      : "";
+}
+
+/* Which of the rules for dependents the statement followed. */
+static const char *why_dependent(enum job_state becomes)
+{
+	if (becomes == JOB_QUEUED)
+		return why_of(JOB_RELEASED);
+	return why_of(becomes == JOB_FAILED ? JOB_DEPENDENCY_FAILED
+					    : JOB_DEPENDENCY_SKIPPED);
+}
+
+static void log_changed(const struct changed *changed, const struct move *move)
+{
+	enum job_state was = job_state_from_name(changed->was);
+	enum job_state becomes = job_state_from_name(changed->becomes);
+	const struct log_context context = {
+		.job = changed->id,
+		.execution = changed->execution_id,
+		.provider = changed->provider,
+		.state = changed->becomes,
+		.attempt = changed->result.attempt,
+	};
+	const char *why = move ? move->why : why_dependent(becomes);
+	const char *detail = move && move->detail ? move->detail : NULL;
+
+	if (was == becomes)
+		return;
+	if (becomes == JOB_FAILED)
+		log_event(LOG_WARNING, LOG_ID_JOB_FAILED, &context,
+			  "%s -> failed: %s (%s)%s%s", changed->was, why,
+			  move && move->error_code ? move->error_code
+						   : "dependency_failed",
+			  detail ? ": " : "", detail ? detail : "");
+	else if (becomes == JOB_START_UNKNOWN)
+		log_event(LOG_WARNING, LOG_ID_START_UNKNOWN, &context,
+			  "%s -> start_unknown: %s%s%s", changed->was, why,
+			  detail ? ": " : "", detail ? detail : "");
+	else if (was == JOB_START_UNKNOWN)
+		log_event(LOG_INFO, LOG_ID_START_RESOLVED, &context,
+			  "start_unknown -> %s: %s", changed->becomes, why);
+	else
+		log_event(LOG_INFO, LOG_ID_JOB_MOVED, &context,
+			  "%s -> %s: %s%s%s", changed->was, changed->becomes,
+			  why, detail ? ": " : "", detail ? detail : "");
+}
+
+static int take_results(const struct batch *batch, const PGresult *rows,
+			struct fault *reterr_fault)
+{
+	for (int i = 0; i < db_rows(rows); i++) {
+		struct changed changed;
+		const struct move *move = NULL;
+		int r;
+
+		r = read_changed(rows, i, batch->arena, &changed, reterr_fault);
+		if (r < 0)
+			return r;
+		if (changed.n >= 0) {
+			move = &batch->moves[changed.n];
+			batch->results[changed.n] = changed.result;
+		} else if (strcmp(changed.becomes, "queued") == 0 &&
+			   strcmp(changed.was, "waiting") == 0) {
+			batch->effect->released++;
+		}
+		batch->effect->unsettled += changed.unsettled;
+		if (!move || !move->quiet)
+			log_changed(&changed, move);
+	}
+	return 0;
+}
+
+/* ---- running ------------------------------------------------------------ */
+
+static int run_once(const struct batch *batch, size_t first, size_t count,
+		    struct fault *reterr_fault)
+{
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	char *text = NULL;
+	int r;
+
+	r = moves_to_text(batch, first, count, &text);
+	if (r < 0)
+		return fault_set(reterr_fault, r, "no memory for the moves");
+
+	const char *params[] = {
+		text,
+		batch->all_or_none ? "true" : "false",
+		why_of(JOB_RELEASED),
+		why_of(JOB_DEPENDENCY_FAILED),
+		why_of(JOB_DEPENDENCY_SKIPPED),
+	};
+	r = db_run(batch->db, DB_job_move, params, &rows, reterr_fault);
+	free(text);
+	return r == 0 ? take_results(batch, rows, reterr_fault) : r;
+}
+
+/* Again after a deadlock, where nothing was done; not after a lost
+ * connection, where nobody knows. */
+static int run_range(const struct batch *batch, size_t first, size_t count,
+		     struct fault *reterr_fault)
+{
+	int r = -EAGAIN;
+
+	for (int i = 0; i < TRIES_MOST && r == -EAGAIN; i++) {
+		r = run_once(batch, first, count, reterr_fault);
+		if (r == -EAGAIN && !db_connected(batch->db))
+			return r;
+	}
+	return r;
+}
+
+/* Split what was refused until the bad move is alone. Goes log2(count) deep. */
+static int run_split(const struct batch *batch, size_t first, size_t count,
+		     struct fault *reterr_fault)
+{
+	struct fault fault = { "" };
+	int r;
+
+	r = run_range(batch, first, count, &fault);
+	if (r < 0)
+		return fault_set(reterr_fault, r, "%s", fault.text);
+	if (r == 0)
+		return 0;
+	if (count == 1 || batch->all_or_none) {
+		for (size_t i = first; i < first + count; i++)
+			mark_bad(&batch->results[i], fault.text);
+		return 0;
+	}
+
+	r = run_split(batch, first, count / 2, reterr_fault);
+	if (r < 0)
+		return r;
+	return run_split(batch, first + count / 2, count - count / 2,
+			 reterr_fault);
+}
+
+int moves_apply(struct db *db, const struct move *moves, size_t count,
+		bool all_or_none, struct arena *arena,
+		struct move_result *ret_result, struct moves_effect *ret_effect,
+		struct fault *reterr_fault)
+{
+	struct moves_effect effect = { 0 };
+	const struct batch batch = {
+		.db = db,
+		.moves = moves,
+		.all_or_none = all_or_none,
+		.arena = arena,
+		.results = ret_result,
+		.effect = ret_effect ? ret_effect : &effect,
+	};
+	size_t step = all_or_none ? count : BATCH_MOST;
+	int r = 0;
+
+	*batch.effect = effect;
+	memset(ret_result, 0, count * sizeof(*ret_result));
+	for (size_t first = 0; r == 0 && first < count; first += step)
+		r = run_split(&batch, first,
+			      count - first < step ? count - first : step,
+			      reterr_fault);
+	return r;
+}
