@@ -199,9 +199,10 @@ static int read_changed(const PGresult *rows, int i, struct arena *arena,
 	int r;
 
 	r = db_row_end(&row, reterr_fault);
-	if (r == 0)
-		*ret = changed;
-	return r;
+	if (r != 0)
+		return r;
+	*ret = changed;
+	return 0;
 }
 
 static const char *why_of(enum job_event event)
@@ -265,7 +266,7 @@ static int take_results(const struct batch *batch, const PGresult *rows,
 		int r;
 
 		r = read_changed(rows, i, batch->arena, &changed, reterr_fault);
-		if (r < 0)
+		if (r != 0)
 			return r;
 		if (changed.n >= 0) {
 			move = &batch->moves[changed.n];
