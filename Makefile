@@ -129,7 +129,9 @@ FORCE:
 # Archives, so that a program carries only what it calls: rushes-fcgi links
 # neither libcurl nor libs3 unless somebody makes it call a provider. The
 # list of members is a file, or a removed source would stay in for ever.
-archive = @rm -f $@; $(AR) rcD $@ $(filter %.o,$^)
+archive = $(call say,AR,$@)rm -f $@; $(AR) rcD $@ $(filter %.o,$^)
+$(BUILD)/pure.a: $(call obj,$(PURE_SRC)) $(BUILD)/members
+	$(archive)
 $(BUILD)/common.a: $(call obj,$(PURE_SRC) $(WORK_SRC)) $(BUILD)/members
 	$(archive)
 $(BUILD)/fcgi.a: $(call obj,$(FCGI_SRC)) $(BUILD)/members
@@ -148,9 +150,9 @@ $(BUILD)/rushes-fcgi: $(call obj,fcgi/main.c) $(BUILD)/fcgi.a $(BUILD)/common.a
 $(BUILD)/rushes-poller: $(call obj,poller/main.c) $(BUILD)/poller.a \
 		$(BUILD)/common.a
 	$(LINK) $^ $(ALL_LDLIBS)
-$(BUILD)/rushes-simulator: $(call obj,$(SIM_SRC)) $(BUILD)/common.a
+$(BUILD)/rushes-simulator: $(call obj,$(SIM_SRC)) $(BUILD)/pure.a
 	$(LINK) $^ $(ALL_LDLIBS) $(shell pkg-config --libs libmicrohttpd)
-$(BUILD)/rushes-activator: $(call obj,$(STACK_SRC)) $(BUILD)/common.a
+$(BUILD)/rushes-activator: $(call obj,$(STACK_SRC)) $(BUILD)/pure.a
 	$(LINK) $^ $(ALL_LDLIBS)
 
 # Tests of pure code link all pure objects, jansson and libcrypto: one libpq
