@@ -7,6 +7,7 @@
 #include "common/base/macro.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -32,15 +33,28 @@ _must_check_ int json_text_read(const char *text, size_t size, json_t **ret,
 				struct fault *reterr_fault);
 
 /**
- * Write any value as compact text. Numbers come out as short as they can
- * without changing: 0.1 stays 0.1. Object keys keep their order.
+ * Write any value as compact text. Numbers come out with as few digits as
+ * tell all of them apart from their neighbours (0.1 stays 0.1, but beside one
+ * that needs 17 digits it gets 17, too). Object keys keep their order.
  *
  * @return arena text, or NULL when the arena (or memory) is full
  */
-char *json_text_write(const json_t *value, struct arena *arena);
+char *json_text_write(json_t *value, struct arena *arena);
 
 /* How many arrays and objects are in each other, stopping at most + 1; a
  * plain value has depth 0. */
-size_t json_text_depth(const json_t *value, size_t most);
+size_t json_text_depth(json_t *value, size_t most);
+
+/**
+ * Append "/" and a key to a JSON pointer (RFC 6901: "~" and "/" within the
+ * key become ~0 and ~1). No NUL is written behind it.
+ *
+ * @size  bytes of the pointer so far; 0 for the root
+ *
+ * @return whether it fit; the pointer is unchanged otherwise
+ */
+enum { JSON_TEXT_POINTER_BYTES = 1024 };
+bool json_text_add_key(char pointer[JSON_TEXT_POINTER_BYTES], size_t *size,
+		       const char *key);
 
 #endif

@@ -5,6 +5,7 @@
 #include "common/base/arena.h"
 #include "common/base/fault.h"
 #include "common/base/macro.h"
+#include "common/model/graph.h"
 #include "common/model/job.h"
 #include "common/model/policy.h"
 
@@ -24,15 +25,10 @@ struct revive_job {
 	bool by_dependency; /* JOB_FAILED because of a dependency only */
 };
 
-struct revive_edge {
-	uint32_t parent; /* places in revive_graph.job */
-	uint32_t child;
-};
-
 struct revive_graph {
-	const struct revive_job *job;
+	const struct revive_job *job; /* edges name their places here */
 	size_t job_count;
-	const struct revive_edge *edge; /* each once, any order */
+	const struct graph_edge *edge; /* each once, any order */
 	size_t edge_count;
 };
 

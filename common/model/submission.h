@@ -63,11 +63,10 @@ enum {
  * Parse and check a whole body. Linear in its size: names are hashed (with a
  * random seed), the graph is sorted once.
  *
- * Codes: malformed_json, too_deep, too_many_values (400); not_an_object,
- * missing_field, unknown_field, wrong_type, out_of_range, bad_name,
- * duplicate_name, unknown_provider, unknown_job, bad_reference,
- * dependency_cycle, too_many_jobs, too_many_dependencies, too_large,
- * not_allowed (422).
+ * Codes: malformed_json, too_complex (400); missing_field, unknown_field,
+ *wrong_type, out_of_range, bad_name, duplicate_name, unknown_provider,
+ *unknown_job, bad_reference, dependency_cycle, too_many_jobs,
+ *too_many_dependencies, too_large, not_allowed (422).
  *
  * @body  need not end in a NUL; its size is the caller's to limit
  * @ret   arena memory, about twice the body and 100 bytes a job

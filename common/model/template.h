@@ -61,12 +61,13 @@ struct template_references {
  * to twice is there twice. Names are checked for their form only.
  *
  * @ret           arena memory
- * @reterr_where  of a syntax error: JSON pointer into the input
+ * @reterr_where  of a syntax error: JSON pointer into the input, or to
+ *                what holds the place if the pointer would be very long
  *
  * @return 0; TEMPLATE_E_SYNTAX, the fault says what is wrong; -EFBIG over
  *	   LIMIT_REFERENCES or LIMIT_JSON_DEPTH; -ENOMEM
  */
-_must_check_ int template_find(const json_t *input, struct arena *arena,
+_must_check_ int template_find(json_t *input, struct arena *arena,
 			       struct template_references *ret,
 			       const char **reterr_where,
 			       struct fault *reterr_fault);
@@ -76,12 +77,13 @@ struct template_values {
 	/* Object: job name -> {"url", "urls", "media": [{"url", ...}], "raw"},
 	 * or the dependency_defaults standing in for it. A job that is not
 	 * in it has no output. */
-	const json_t *outputs;
+	json_t *outputs;
 	/* Object: job name -> array of what {"$media"} becomes, by index. A
 	 * job that is not in it, or NULL: its URL, taken from media[i].url,
 	 * else urls[i], else (for the first) url. */
-	const json_t *media;
-	size_t bytes_most; /* of the resolved input as compact text */
+	json_t *media;
+	size_t bytes_most; /* of the input as compact text and all that is
+			      put in, together */
 };
 
 /**
@@ -94,7 +96,7 @@ struct template_values {
  *	   -EFBIG over bytes_most, LIMIT_REFERENCES or LIMIT_JSON_DEPTH;
  *	   -EINVAL for an input that template_find() refuses; -ENOMEM
  */
-_must_check_ int template_resolve(const json_t *input,
+_must_check_ int template_resolve(json_t *input,
 				  const struct template_values *values,
 				  struct arena *arena, json_t **ret,
 				  struct fault *reterr_fault);
