@@ -89,19 +89,22 @@ static size_t character_size(const char *text)
 	return size;
 }
 
-/* A text that is being put together in a buffer; what does not fit is left
- * out, the count goes on. */
+/* A text that is being put together in a buffer. What does not fit, and all
+ * that comes after it, is left out; the total goes on. */
 struct line {
 	char *text;
-	size_t size, length;
+	size_t size, length, total;
+	bool full;
 };
 
 static void add(struct line *line, const char *bytes, size_t count)
 {
-	if (line->length + count < line->size)
-		memcpy(line->text + line->length, bytes, count);
-	else
-		line->size = line->length + 1; /* nothing more after a gap */
+	line->total += count;
+	if (line->full || line->length + count >= line->size) {
+		line->full = true;
+		return;
+	}
+	memcpy(line->text + line->length, bytes, count);
 	line->length += count;
 }
 
@@ -128,8 +131,7 @@ static void add_clean(struct line *line, const char *text)
 static void finish(struct line *line)
 {
 	if (line->size > 0)
-		line->text[line->length < line->size ? line->length
-						     : line->size - 1] = '\0';
+		line->text[line->length] = '\0';
 }
 
 static void add_value(struct line *line, const char *name, const char *value)
@@ -182,7 +184,7 @@ size_t log_format_line(int level, const struct log_context *context,
 		add_value(&line, "request", context->request);
 	}
 	finish(&line);
-	return line.length;
+	return line.total;
 }
 
 static void write_stderr(int level, const struct log_context *context,
@@ -192,10 +194,8 @@ static void write_stderr(int level, const struct log_context *context,
 	size_t length, done = 0;
 	ssize_t n;
 
-	length = log_format_line(level, context, message, text,
-				 sizeof(text) - 1);
-	if (length >= sizeof(text) - 1)
-		length = strlen(text);
+	(void)log_format_line(level, context, message, text, sizeof(text) - 1);
+	length = strlen(text);
 	text[length++] = '\n';
 	/* One write, so that lines of threads do not mix; what cannot be
 	 * written cannot be reported either. */
@@ -234,7 +234,7 @@ static void add_field(struct fields *fields, const char *name,
 	finish(&line);
 	fields->iov[fields->count++] = (struct iovec){
 		.iov_base = line.text,
-		.iov_len = strlen(line.text),
+		.iov_len = line.length,
 	};
 }
 
