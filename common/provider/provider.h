@@ -24,6 +24,7 @@
 struct provider_conf {
 	const char *base_url;	 /* the API */
 	const char *list_url;	 /* where requests are listed, if elsewhere */
+	const char *keys_url;	 /* fal: its JWKS; NULL where base_url will do */
 	const char *credential;	 /* token, key, or OAuth access token */
 	const char *project;	 /* Vertex AI: Google Cloud project */
 	const char *location;	 /* Vertex AI: region */
@@ -163,9 +164,11 @@ typedef int provider_keys_event_fn(const struct http_response *response,
  * Each function returns 0, or
  *	-EINVAL   the job cannot be said in this provider's words; the fault
  *		  tells the client why (from requests only)
- *	-EBADMSG  a webhook body that its manual rules out. Responses never
- *		  give it: an answer nobody understands is JOB_START_LOST from
- *		  a start and JOB_NO_ANSWER from anything else
+ *	-EBADMSG  a webhook body that its manual rules out; an answer without
+ *		  the token or the keys that were asked for. Other responses
+ *		  never give it: an answer nobody understands is
+ *		  JOB_START_LOST from a start and JOB_NO_ANSWER from anything
+ *		  else
  *	-ENOMEM   the arena is full
  */
 struct provider_ops {

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/provider/standard_webhooks.h"
+
+#include "common/base/crypto.h"
+#include "common/base/text.h"
+#include "common/model/limits.h"
+#include "common/provider/wire.h"
+
+#include <string.h>
+
+struct delivery {
+	const char *id;
+	const char *timestamp;
+	const char *signatures;
+};
+
+/* NULL unless the header is there exactly once. */
+static const char *only_header(const struct provider_webhook *webhook,
+			       const char *name)
+{
+	if (http_header_count(webhook->header, webhook->header_count, name) !=
+	    1)
+		return NULL;
+	return http_header_value(webhook->header, webhook->header_count, name);
+}
+
+static bool is_unsigned(const struct provider_webhook *webhook)
+{
+	static const char *const names[] = {
+		"webhook-id",
+		"webhook-timestamp",
+		"webhook-signature",
+	};
+
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		if (http_header_count(webhook->header, webhook->header_count,
+				      names[i]) > 0)
+			return false;
+	return true;
+}
+
+static bool read_delivery(const struct provider_webhook *webhook,
+			  struct delivery *ret)
+{
+	int64_t sent_s;
+
+	ret->id = only_header(webhook, "webhook-id");
+	ret->timestamp = only_header(webhook, "webhook-timestamp");
+	ret->signatures = only_header(webhook, "webhook-signature");
+	if (!ret->id || !ret->timestamp || !ret->signatures ||
+	    !wire_is_visible(ret->id, LIMIT_DELIVERY_ID_BYTES))
+		return false;
+
+	return text_to_int64(ret->timestamp, 0, INT64_MAX / 2, &sent_s) &&
+	       sent_s >= webhook->now_unix_s - STANDARD_WEBHOOKS_TOLERANCE_S &&
+	       sent_s <= webhook->now_unix_s + STANDARD_WEBHOOKS_TOLERANCE_S;
+}
+
+/* NULL for a text that is no key; arena memory. */
+static uint8_t *decode_key(const char *key, struct arena *arena,
+			   size_t *ret_size)
+{
+	const char *text = text_starts_with(key, "whsec_") ? key + 6 : key;
+	uint8_t *bytes;
+
+	bytes = text_from_base64(text, strlen(text), TEXT_BASE64, arena,
+				 ret_size);
+	return bytes && *ret_size > 0 ? bytes : NULL;
+}
+
+bool standard_webhooks_is_key(const char *key, struct arena *arena)
+{
+	size_t size;
+
+	return decode_key(key, arena, &size) != NULL;
+}
+
+/* Is there "v1,SIGNATURE" in the list? Labels of other versions never count:
+ * what they mean is not for us to guess. */
+static bool list_has(const char *list, const uint8_t want[SHA256_BYTES],
+		     struct arena *arena)
+{
+	bool found = false;
+
+	for (int i = 0; *list && i < STANDARD_WEBHOOKS_SIGNATURES; i++) {
+		size_t length = strcspn(list, " ");
+
+		if (text_starts_with(list, "v1,")) {
+			size_t size = 0;
+			uint8_t *bytes =
+				text_from_base64(list + 3, length - 3,
+						 TEXT_BASE64, arena, &size);
+
+			if (bytes && size == SHA256_BYTES &&
+			    crypto_equal(bytes, want, SHA256_BYTES))
+				found = true;
+		}
+		list += length;
+		list += strspn(list, " ");
+	}
+	return found;
+}
+
+static char *signed_content(const struct provider_webhook *webhook,
+			    const struct delivery *delivery,
+			    struct arena *arena, size_t *ret_size)
+{
+	size_t id_length = strlen(delivery->id);
+	size_t timestamp_length = strlen(delivery->timestamp);
+	size_t head = id_length + timestamp_length + 2;
+	char *content = arena_alloc(arena, head + webhook->body_bytes);
+
+	if (!content)
+		return NULL;
+	memcpy(content, delivery->id, id_length);
+	content[id_length] = '.';
+	memcpy(content + id_length + 1, delivery->timestamp, timestamp_length);
+	content[head - 1] = '.';
+	if (webhook->body_bytes > 0)
+		memcpy(content + head, webhook->body, webhook->body_bytes);
+	*ret_size = head + webhook->body_bytes;
+	return content;
+}
+
+enum provider_verdict
+standard_webhooks_verify(const struct provider_webhook *webhook,
+			 struct arena *arena, const char **ret_delivery_id)
+{
+	struct delivery delivery;
+	size_t usable = 0;
+	bool genuine = false;
+	size_t content_size = 0;
+	char *content;
+
+	*ret_delivery_id = NULL;
+	if (is_unsigned(webhook))
+		return PROVIDER_UNSIGNED;
+	if (!read_delivery(webhook, &delivery))
+		return PROVIDER_FORGED;
+
+	content = signed_content(webhook, &delivery, arena, &content_size);
+	for (size_t i = 0; content && i < webhook->key_count; i++) {
+		size_t key_size = 0;
+		uint8_t *key =
+			decode_key(webhook->key[i].key, arena, &key_size);
+		uint8_t digest[SHA256_BYTES];
+
+		if (!key)
+			continue;
+		usable++;
+		crypto_hmac_sha256(key, key_size, content, content_size,
+				   digest);
+		if (list_has(delivery.signatures, digest, arena))
+			genuine = true;
+	}
+
+	if (arena_failed(arena) || usable == 0)
+		return PROVIDER_KEY_UNKNOWN;
+	if (!genuine)
+		return PROVIDER_FORGED;
+	*ret_delivery_id = arena_strdup(arena, delivery.id);
+	return *ret_delivery_id ? PROVIDER_GENUINE : PROVIDER_KEY_UNKNOWN;
+}
