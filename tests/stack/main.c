@@ -39,6 +39,8 @@ struct options {
 	const char *log_dir;
 	const char *fcgi;
 	const char *poller;
+	const char *fcgi_database;
+	const char *poller_database;
 	int64_t period_s;
 	int64_t watchdog_s;
 	int64_t grace_s;
@@ -146,6 +148,7 @@ static int open_services(struct activator *activator,
 		.run_dir = options->run_dir,
 		.log_dir = options->log_dir,
 		.socket_name = "fcgi",
+		.database_url = options->fcgi_database,
 		.idle_ms = 100,
 		.watchdog_s = options->watchdog_s,
 		.grace_s = options->grace_s,
@@ -165,6 +168,7 @@ static int open_services(struct activator *activator,
 	poller.name = "poller";
 	poller.program = options->poller;
 	poller.socket_name = "wake";
+	poller.database_url = options->poller_database;
 	poller.idle_ms = options->period_s * 1000;
 	poller.wake_by_socket = true;
 	r = bind_socket(options->run_dir, "wake", SOCK_DGRAM, &poller.socket_fd,
@@ -217,6 +221,7 @@ static void usage(FILE *out)
 {
 	fputs("usage: rushes-activator --run-dir DIR --log-dir DIR"
 	      " --fcgi PROGRAM --poller PROGRAM\n"
+	      "\t[--fcgi-database URL] [--poller-database URL]  DATABASE_URL\n"
 	      "\t[--period S]    from the poller's end to its next start (10)\n"
 	      "\t[--watchdog S]  SIGABRT after so long a silence; 0: none "
 	      "(30)\n"
@@ -241,6 +246,12 @@ static bool read_option(int option, const char *value, struct options *options)
 	case 'p':
 		options->poller = value;
 		return true;
+	case 'F':
+		options->fcgi_database = value;
+		return true;
+	case 'P':
+		options->poller_database = value;
+		return true;
 	case 't':
 		return text_to_int64(value, 1, 86400, &options->period_s);
 	case 'w':
@@ -259,6 +270,8 @@ int main(int argc, char **argv)
 		{ "log-dir", required_argument, NULL, 'l' },
 		{ "fcgi", required_argument, NULL, 'f' },
 		{ "poller", required_argument, NULL, 'p' },
+		{ "fcgi-database", required_argument, NULL, 'F' },
+		{ "poller-database", required_argument, NULL, 'P' },
 		{ "period", required_argument, NULL, 't' },
 		{ "watchdog", required_argument, NULL, 'w' },
 		{ "grace", required_argument, NULL, 'g' },

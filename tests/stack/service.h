@@ -23,7 +23,8 @@ struct service_plan {
 	const char *program; /* path */
 	const char *run_dir;
 	const char *log_dir;
-	const char *socket_name; /* LISTEN_FDNAMES */
+	const char *socket_name;  /* LISTEN_FDNAMES */
+	const char *database_url; /* its DATABASE_URL; NULL: the one we have */
 	int socket_fd;
 	int64_t idle_ms;     /* from its exit to its next start */
 	bool wake_by_socket; /* a readable socket starts it sooner */

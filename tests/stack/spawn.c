@@ -95,6 +95,8 @@ static void set_environment(const struct service *service,
 	set_number("LISTEN_FDS", launch->count);
 	setenv("LISTEN_FDNAMES", launch->names, 1);
 	setenv("NOTIFY_SOCKET", service->notify_path, 1);
+	if (service->plan.database_url)
+		setenv("DATABASE_URL", service->plan.database_url, 1);
 	unsetenv("JOURNAL_STREAM"); /* its output goes to a file now */
 	unsetenv("WATCHDOG_PID");
 	unsetenv("WATCHDOG_USEC");

@@ -1,0 +1,124 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A real S3 server on loopback, for tests: the Ceph RADOS Gateway on top of
+# one monitor and one storage daemon that keeps objects in memory.
+#
+#   s3-server.sh start DIR PORT ACCESS_KEY SECRET_KEY
+#   s3-server.sh stop DIR
+#
+# start returns when the gateway answers (about 12 s) and also uses PORT+1.
+# Both signature versions are checked, for real. Objects live until stop,
+# which removes DIR as well. Needs ceph-mon, ceph-osd, radosgw, ceph-common.
+set -euo pipefail
+
+usage() {
+	echo "usage: s3-server.sh start DIR PORT ACCESS_KEY SECRET_KEY |" \
+		"stop DIR" >&2
+	exit 2
+}
+
+# Its daemons, by what they wrote themselves; nothing has to be flushed.
+kill_daemons() {
+	local file pid
+	for file in "$dir"/run/*.pid; do
+		[ -e "$file" ] || continue
+		pid=$(cat "$file")
+		if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null |
+			grep -qF "$dir/ceph.conf"; then
+			kill -KILL "$pid"
+		fi
+	done
+}
+
+write_conf() {
+	cat >"$dir/ceph.conf" <<-CONF
+	[global]
+	fsid = $fsid
+	run dir = $dir/run
+	pid file = $dir/run/\$name.pid
+	admin socket = $dir/run/\$name.sock
+	log file = $dir/log/\$name.log
+	mon cluster log file = $dir/log/cluster.log
+	keyring = $dir/keyring
+
+	# loopback only, IPv4 only
+	mon host = v2:127.0.0.1:$((port + 1))
+	public addr = 127.0.0.1
+	cluster addr = 127.0.0.1
+	ms bind ipv6 = false
+	auth allow insecure global id reclaim = false
+
+	# one of each, and one copy of everything, in memory
+	mon data = $dir/mon
+	mon data avail crit = 1
+	mon allow pool size one = true
+	osd data = $dir/osd
+	osd objectstore = memstore
+	memstore device bytes = 4294967296
+	osd pool default size = 1
+	osd pool default min size = 1
+	osd pool default pg num = 1
+	osd crush chooseleaf type = 0
+
+	rgw frontends = beast endpoint=127.0.0.1:$port
+	CONF
+}
+
+start_monitor() {
+	local keys=$dir/keyring
+	ceph-authtool -C "$keys" --gen-key -n mon. --cap mon 'allow *'
+	ceph-authtool "$keys" --gen-key -n client.admin --cap mon 'allow *' \
+		--cap osd 'allow *' --cap mgr 'allow *'
+	ceph-authtool "$keys" --gen-key -n osd.0 --cap mon 'allow profile osd' \
+		--cap osd 'allow *'
+	monmaptool --create --clobber --fsid "$fsid" \
+		--addv a "v2:127.0.0.1:$((port + 1))" "$dir/monmap"
+	ceph-mon -c "$dir/ceph.conf" -i a --mkfs --monmap "$dir/monmap" \
+		--keyring "$keys"
+	ceph-mon -c "$dir/ceph.conf" -i a
+	ceph -c "$dir/ceph.conf" --connect-timeout 20 auth import -i "$keys"
+}
+
+start_storage() {
+	local osd
+	osd=$(uuidgen)
+	ceph -c "$dir/ceph.conf" --connect-timeout 20 osd new "$osd"
+	ceph-osd -c "$dir/ceph.conf" -i 0 --mkfs --osd-uuid "$osd"
+	ceph-osd -c "$dir/ceph.conf" -i 0
+}
+
+start_gateway() {
+	timeout 60 radosgw-admin -c "$dir/ceph.conf" user create --uid rushes \
+		--display-name rushes --access-key "$1" --secret-key "$2"
+	radosgw -c "$dir/ceph.conf" -n client.admin
+	for ((i = 0; i < 150; i++)); do
+		! curl -fs -m 1 -o /dev/null "http://127.0.0.1:$port/" ||
+			return 0
+		sleep 0.2
+	done
+	return 1
+}
+
+verb=${1:-}
+dir=$(realpath -m "${2:-.}")
+case $verb:$# in
+stop:2)
+	kill_daemons
+	rm -rf "$dir"
+	;;
+start:5)
+	port=$3 fsid=$(uuidgen)
+	[ ! -e "$dir/ceph.conf" ] || { echo "$dir is in use" >&2; exit 2; }
+	mkdir -p "$dir"/{mon,osd,run,log}
+	chmod 700 "$dir"
+	trap 'tail -n 20 "$dir/log/start.log" >&2; kill_daemons' ERR
+	set -E
+	write_conf
+	{
+		start_monitor
+		start_storage
+		start_gateway "$4" "$5"
+	} >"$dir/log/start.log" 2>&1 </dev/null
+	;;
+*) usage ;;
+esac
