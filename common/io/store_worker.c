@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/io/store_worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { THREADS_MAX = 64 };
+
+struct queue {
+	struct store_work *first, *last;
+};
+
+struct store_workers {
+	sd_event_source *source;
+	int done_fd; /* eventfd: something is in "done" */
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct queue todo, done; /* under the lock */
+	bool closing;		 /* under the lock */
+	size_t thread_count;
+	pthread_t threads[THREADS_MAX];
+};
+
+static void queue_add(struct queue *queue, struct store_work *work)
+{
+	work->next = NULL;
+	if (queue->last)
+		queue->last->next = work;
+	else
+		queue->first = work;
+	queue->last = work;
+}
+
+static struct store_work *queue_take(struct queue *queue)
+{
+	struct store_work *work = queue->first;
+
+	if (work) {
+		queue->first = work->next;
+		if (!queue->first)
+			queue->last = NULL;
+	}
+	return work;
+}
+
+static void *run_thread(void *userdata)
+{
+	struct store_workers *workers = userdata;
+	uint64_t one = 1;
+
+	(void)pthread_mutex_lock(&workers->lock);
+	for (;;) {
+		struct store_work *work = queue_take(&workers->todo);
+
+		if (!work && workers->closing)
+			break;
+		if (!work) {
+			(void)pthread_cond_wait(&workers->more, &workers->lock);
+			continue;
+		}
+		(void)pthread_mutex_unlock(&workers->lock);
+		work->run(work);
+		(void)pthread_mutex_lock(&workers->lock);
+		queue_add(&workers->done, work);
+		(void)!write(workers->done_fd, &one, sizeof(one));
+	}
+	(void)pthread_mutex_unlock(&workers->lock);
+	return NULL;
+}
+
+static void finish_done(struct store_workers *workers)
+{
+	struct store_work *work;
+
+	for (;;) {
+		(void)pthread_mutex_lock(&workers->lock);
+		work = queue_take(&workers->done);
+		(void)pthread_mutex_unlock(&workers->lock);
+		if (!work)
+			return;
+		work->done(work);
+	}
+}
+
+static int on_done(sd_event_source *source, int fd, uint32_t revents,
+		   void *userdata)
+{
+	uint64_t count;
+
+	(void)source;
+	(void)revents;
+	(void)!read(fd, &count, sizeof(count));
+	finish_done(userdata);
+	return 0;
+}
+
+static int start_threads(struct store_workers *workers, size_t threads)
+{
+	sigset_t all, before;
+	int r = 0;
+
+	/* Signals are the loop's business. */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	while (r == 0 && workers->thread_count < threads) {
+		r = pthread_create(&workers->threads[workers->thread_count],
+				   NULL, run_thread, workers);
+		if (r == 0)
+			workers->thread_count++;
+	}
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	/* Fewer threads than wanted are slower, none would be the end. */
+	return workers->thread_count > 0 ? 0 : -r;
+}
+
+int store_workers_new(sd_event *event, size_t threads,
+		      struct store_workers **ret, struct fault *reterr_fault)
+{
+	_cleanup_(store_workers_freep) struct store_workers *workers =
+		calloc(1, sizeof(*workers));
+	int r;
+
+	if (!workers)
+		return fault_set(reterr_fault, -ENOMEM,
+				 "no memory for threads");
+	(void)pthread_mutex_init(&workers->lock, NULL);
+	(void)pthread_cond_init(&workers->more, NULL);
+	workers->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = workers->done_fd < 0 ? -errno : 0;
+	if (r >= 0)
+		r = sd_event_add_io(event, &workers->source, workers->done_fd,
+				    EPOLLIN, on_done, workers);
+	if (r >= 0)
+		r = start_threads(workers, threads < THREADS_MAX ? threads
+								 : THREADS_MAX);
+	if (r < 0)
+		return fault_set(reterr_fault, r, "threads of the store: %s",
+				 strerror(-r));
+	*ret = TAKE_PTR(workers);
+	return 0;
+}
+
+struct store_workers *store_workers_free(struct store_workers *workers)
+{
+	if (!workers)
+		return NULL;
+	(void)pthread_mutex_lock(&workers->lock);
+	workers->closing = true;
+	(void)pthread_cond_broadcast(&workers->more);
+	(void)pthread_mutex_unlock(&workers->lock);
+	for (size_t i = 0; i < workers->thread_count; i++)
+		(void)pthread_join(workers->threads[i], NULL);
+	finish_done(workers);
+	(void)sd_event_source_disable_unref(workers->source);
+	if (workers->done_fd >= 0)
+		(void)close(workers->done_fd);
+	(void)pthread_cond_destroy(&workers->more);
+	(void)pthread_mutex_destroy(&workers->lock);
+	free(workers);
+	return NULL;
+}
+
+void store_workers_run(struct store_workers *workers, struct store_work *work)
+{
+	(void)pthread_mutex_lock(&workers->lock);
+	queue_add(&workers->todo, work);
+	(void)pthread_cond_signal(&workers->more);
+	(void)pthread_mutex_unlock(&workers->lock);
+}
