@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TESTS_SUPPORT_CHECK_H
+#define TESTS_SUPPORT_CHECK_H
+
+/*
+ * What every unit test includes: cmocka with the headers it wants before it,
+ * and assertions that name the case of a table that failed.
+ */
+
+/* clang-format off */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#include <string.h>
+
+/* Ends the test unless the condition holds. */
+#define CHECK(name, condition)                                                 \
+	do {                                                                   \
+		if (!(condition))                                              \
+			fail_msg("%s: not true: %s", name, #condition);        \
+	} while (0)
+
+/* Ends the test unless both are the same text, or both NULL. */
+#define CHECK_TEXT(name, got, want)                                            \
+	do {                                                                   \
+		const char *got_ = (got), *want_ = (want);                     \
+		if (!got_ != !want_ || (got_ && strcmp(got_, want_) != 0))     \
+			fail_msg("%s: got \"%s\", wanted \"%s\"", name,        \
+				 got_ ? got_ : "(null)",                       \
+				 want_ ? want_ : "(null)");                    \
+	} while (0)
+
+/* Ends the test unless both are the same number. */
+#define CHECK_NUMBER(name, got, want)                                          \
+	do {                                                                   \
+		long long got_ = (got), want_ = (want);                        \
+		if (got_ != want_)                                             \
+			fail_msg("%s: got %lld, wanted %lld", name, got_,      \
+				 want_);                                       \
+	} while (0)
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/base/arena.h"
+
+#include "tests/support/check.h"
+
+static void memory_is_zeroed_and_aligned(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(4096);
+
+	(void)state;
+	for (size_t size = 0; size < 64; size++) {
+		unsigned char *bytes = arena_alloc(arena, size);
+
+		assert_non_null(bytes);
+		assert_int_equal((uintptr_t)bytes % _Alignof(max_align_t), 0);
+		for (size_t i = 0; i < size; i++)
+			assert_int_equal(bytes[i], 0);
+		memset(bytes, 0xff, size);
+	}
+	assert_false(arena_failed(arena));
+}
+
+static void limit_is_exact(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(100);
+
+	(void)state;
+	assert_non_null(arena_alloc(arena, 60));
+	assert_non_null(arena_alloc(arena, 40));
+	assert_false(arena_failed(arena));
+	assert_null(arena_alloc(arena, 1));
+	assert_true(arena_failed(arena));
+}
+
+static void failure_is_sticky(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(100);
+
+	(void)state;
+	assert_null(arena_alloc(arena, 101));
+	assert_null(arena_alloc(arena, 1));
+	assert_null(arena_alloc(arena, 0));
+	assert_null(arena_strdup(arena, ""));
+	assert_null(arena_printf(arena, "%d", 1));
+	assert_true(arena_failed(arena));
+}
+
+static void huge_sizes_do_not_wrap(void **state)
+{
+	static const size_t sizes[] = { SIZE_MAX, SIZE_MAX - 1, SIZE_MAX / 2 };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+		_cleanup_(arena_freep) struct arena *arena = arena_new(100);
+
+		assert_non_null(arena_alloc(arena, 1));
+		assert_null(arena_alloc(arena, sizes[i]));
+	}
+}
+
+static void copies_end_in_a_nul(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(100);
+
+	(void)state;
+	assert_string_equal(arena_strdup(arena, "take"), "take");
+	assert_string_equal(arena_strndup(arena, "taken", 4), "take");
+	assert_string_equal(arena_strndup(arena, "", 0), "");
+	assert_string_equal(arena_printf(arena, "%s %d", "take", 2), "take 2");
+}
+
+static void a_copy_needs_room_for_its_nul(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(4);
+	_cleanup_(arena_freep) struct arena *larger = arena_new(5);
+
+	(void)state;
+	assert_null(arena_strdup(arena, "take"));
+	assert_non_null(arena_strdup(larger, "take"));
+	assert_null(arena_free(NULL));
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(memory_is_zeroed_and_aligned),
+		cmocka_unit_test(limit_is_exact),
+		cmocka_unit_test(failure_is_sticky),
+		cmocka_unit_test(huge_sizes_do_not_wrap),
+		cmocka_unit_test(copies_end_in_a_nul),
+		cmocka_unit_test(a_copy_needs_room_for_its_nul),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
