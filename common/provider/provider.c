@@ -5,6 +5,7 @@
 
 static const struct provider_ops *const providers[] = {
 	&replicate_provider,
+	&fal_provider,
 };
 
 const struct provider_ops *provider_lookup(const char *name)

@@ -272,21 +272,6 @@ static struct provider_event unanswered(const struct http_response *response,
 	return event;
 }
 
-static bool is_success(const struct http_response *response)
-{
-	return response->status >= 200 && response->status < 300;
-}
-
-/* Forget all but which prediction it is. */
-static struct provider_event only_id(enum job_event kind,
-				     const struct provider_event *from)
-{
-	struct provider_event event = wire_event(kind);
-
-	event.provider_job_id = from->provider_job_id;
-	return event;
-}
-
 /* A success without a result, which a list or a webhook may have left out? */
 static bool is_empty(const struct provider_event *event)
 {
@@ -310,13 +295,13 @@ int replicate_start_event(const struct job *job,
 	if (r == -ENOMEM)
 		return fault_set(reterr_fault, r, "no memory for the answer");
 
-	if (!is_success(response)) {
+	if (!wire_is_success(response)) {
 		event = refused(response, body, now_unix_s, arena);
 	} else if (!body || !read_prediction(body, NULL, arena, &event)) {
 		event = wire_start_lost(response, arena);
 	} else if (event.kind != JOB_RENDERED) {
 		/* Whatever else it says, the first check will say again. */
-		event = only_id(JOB_ACCEPTED, &event);
+		event = wire_only_id(JOB_ACCEPTED, &event);
 	}
 	return wire_event_done(&event, arena, ret, reterr_fault);
 }
@@ -331,7 +316,7 @@ int replicate_status_event(const struct job *job,
 	struct provider_event event;
 	int r = 0;
 
-	if (is_success(response))
+	if (wire_is_success(response))
 		r = wire_parse(response->body, response->body_bytes, &body);
 	if (r == -ENOMEM)
 		return fault_set(reterr_fault, r, "no memory for the answer");
@@ -445,7 +430,7 @@ int replicate_list_event(const struct job *job,
 	json_t *item;
 	int r = 0;
 
-	if (is_success(response))
+	if (wire_is_success(response))
 		r = wire_parse(response->body, response->body_bytes, &body);
 	if (r == -ENOMEM)
 		return fault_set(reterr_fault, r, "no memory for the answer");
@@ -461,7 +446,7 @@ int replicate_list_event(const struct job *job,
 	if (item && read_prediction(item, NULL, arena, &event)) {
 		/* An item may lack what is large: then a check asks for it. */
 		if (event.kind == JOB_PROGRESS || is_empty(&event))
-			event = only_id(JOB_ACCEPTED, &event);
+			event = wire_only_id(JOB_ACCEPTED, &event);
 	} else {
 		event = wire_event(JOB_NOT_FOUND_YET);
 		if (next && !is_past(results, job) && wire_is_url(next, arena))
@@ -488,7 +473,7 @@ int replicate_webhook_event(const struct provider_webhook *webhook,
 
 	/* Nothing to fetch in it: see what a check says. */
 	if (is_empty(&event)) {
-		event = only_id(JOB_PROGRESS, &event);
+		event = wire_only_id(JOB_PROGRESS, &event);
 		event.hint = true;
 	}
 	return wire_event_done(&event, arena, ret, reterr_fault);
@@ -503,7 +488,7 @@ int replicate_keys_event(const struct http_response *response,
 	const char *key, *copy;
 	int r = 0;
 
-	if (!is_success(response))
+	if (!wire_is_success(response))
 		return fault_set(reterr_fault, -EBADMSG,
 				 "webhook secret: the provider answered "
 				 "HTTP %u",

@@ -14,16 +14,6 @@ struct delivery {
 	const char *signatures;
 };
 
-/* NULL unless the header is there exactly once. */
-static const char *only_header(const struct provider_webhook *webhook,
-			       const char *name)
-{
-	if (http_header_count(webhook->header, webhook->header_count, name) !=
-	    1)
-		return NULL;
-	return http_header_value(webhook->header, webhook->header_count, name);
-}
-
 static bool is_unsigned(const struct provider_webhook *webhook)
 {
 	static const char *const names[] = {
@@ -44,9 +34,9 @@ static bool read_delivery(const struct provider_webhook *webhook,
 {
 	int64_t sent_s;
 
-	ret->id = only_header(webhook, "webhook-id");
-	ret->timestamp = only_header(webhook, "webhook-timestamp");
-	ret->signatures = only_header(webhook, "webhook-signature");
+	ret->id = wire_only_header(webhook, "webhook-id");
+	ret->timestamp = wire_only_header(webhook, "webhook-timestamp");
+	ret->signatures = wire_only_header(webhook, "webhook-signature");
 	if (!ret->id || !ret->timestamp || !ret->signatures ||
 	    !wire_is_visible(ret->id, LIMIT_DELIVERY_ID_BYTES))
 		return false;

@@ -209,6 +209,20 @@ bool wire_same_origin(const char *url, const char *base_url,
 	       url_same_origin(&one, &other);
 }
 
+const char *wire_only_header(const struct provider_webhook *webhook,
+			     const char *name)
+{
+	if (http_header_count(webhook->header, webhook->header_count, name) !=
+	    1)
+		return NULL;
+	return http_header_value(webhook->header, webhook->header_count, name);
+}
+
+bool wire_is_success(const struct http_response *response)
+{
+	return response->status >= 200 && response->status < 300;
+}
+
 int wire_authorize(struct http_request *request, const char *scheme,
 		   const char *credential, struct arena *arena,
 		   struct fault *reterr_fault)

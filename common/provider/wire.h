@@ -66,6 +66,13 @@ bool wire_is_url(const char *text, struct arena *arena);
 bool wire_same_origin(const char *url, const char *base_url,
 		      struct arena *arena);
 
+/* The value of a header that must be there exactly once, else NULL: which of
+ * two a signature was made for is not ours to guess. */
+const char *wire_only_header(const struct provider_webhook *webhook,
+			     const char *name);
+
+bool wire_is_success(const struct http_response *response);
+
 /* RFC 3339 in UTC with milliseconds, and any RFC 3339 time back. */
 const char *wire_time(int64_t unix_ms, struct arena *arena);
 bool wire_parse_time(const char *text, int64_t *ret_unix_ms);
@@ -98,6 +105,10 @@ _must_check_ int wire_media_request(const struct provider_media *media,
 
 /* An event of this kind, everything else "not said". */
 struct provider_event wire_event(enum job_event kind);
+
+/* An event that says no more than which job it is about. */
+struct provider_event wire_only_id(enum job_event kind,
+				   const struct provider_event *from);
 
 /* Store the event; -ENOMEM if the arena has failed meanwhile. */
 _must_check_ int wire_event_done(const struct provider_event *event,

@@ -11,6 +11,15 @@ struct provider_event wire_event(enum job_event kind)
 	return (struct provider_event){ .kind = kind, .progress = -1 };
 }
 
+struct provider_event wire_only_id(enum job_event kind,
+				   const struct provider_event *from)
+{
+	struct provider_event event = wire_event(kind);
+
+	event.provider_job_id = from->provider_job_id;
+	return event;
+}
+
 int wire_event_done(const struct provider_event *event,
 		    const struct arena *arena, struct provider_event *ret,
 		    struct fault *reterr_fault)
