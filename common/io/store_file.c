@@ -25,7 +25,7 @@ struct file_put {
 	char *key;
 	char temp[STORE_FILE_TEMP_SIZE];
 	int folder_fd, fd;
-	int spool_fd;	       /* borrowed; -1: all was written already */
+	int spool_fd;	       /* our own; -1: all was written already */
 	atomic_bool cancelled; /* the loop says it, a worker looks */
 	bool working;	       /* the worker has it */
 	int error;
@@ -116,6 +116,7 @@ static struct file_put *file_put_free(struct file_put *put)
 	if (!put)
 		return NULL;
 	close_fdp(&put->fd);
+	close_fdp(&put->spool_fd);
 	close_fdp(&put->folder_fd);
 	free(put->key);
 	free(put);
@@ -245,7 +246,7 @@ static int file_put_start(struct store *store,
 	put->base = (struct store_put){ store, events, userdata };
 	put->work = (struct store_work){ .run = publish, .done = published };
 	put->folder_fd = put->fd = -1;
-	put->spool_fd = object->spool_fd;
+	put->spool_fd = -1;
 	put->key = strdup(object->key);
 	if (!put->key)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
@@ -268,9 +269,17 @@ static int file_put_start(struct store *store,
 		return fault_set(reterr_fault, store_error_of(r),
 				 "store: new file: %s", strerror(-r));
 	}
-	*ret = &put->base;
-	if (put->spool_fd >= 0)
+	if (object->spool_fd >= 0) {
+		put->spool_fd = fcntl(object->spool_fd, F_DUPFD_CLOEXEC, 0);
+		if (put->spool_fd < 0) {
+			r = -errno;
+			(void)unlinkat(put->folder_fd, put->temp, 0);
+			return fault_set(reterr_fault, store_error_of(r),
+					 "store: spool file: %s", strerror(-r));
+		}
 		file_put_finish(&put->base);
+	}
+	*ret = &put->base;
 	put = NULL;
 	return 0;
 }

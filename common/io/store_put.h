@@ -26,7 +26,8 @@ struct store_object {
 	const char *content_type; /* static storage */
 	int64_t bytes;		  /* -1: not known */
 	int spool_fd;	    /* the whole content from offset 0; -1: it comes by
-			       store_put_write(). Borrowed until done */
+			       store_put_write(). May be closed after the put
+			       was cancelled or is done */
 	const char *sha256; /* hex; NULL while it comes by store_put_write() */
 };
 

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/base/text.h"
+#include "common/io/store_s3.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libs3.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+/*
+ * Media in an S3 bucket, signed with version 2 by libs3: for services that
+ * know nothing newer. Its calls block, so they are made on the threads of
+ * the store, from spool files: a thread must not wait for a slow source.
+ *
+ * libs3 2.0 gives up on a connection slower than 1 KiB/s after 15 s by
+ * itself. It does not check certificates (store_open() refuses https), and
+ * it would take a proxy from the environment.
+ */
+
+struct v2 {
+	S3BucketContext bucket;
+};
+
+struct v2_put {
+	struct store_put base;
+	struct store_work work;
+	char *key; /* with the prefix */
+	const char *content_type;
+	int64_t bytes, sent;
+	int spool_fd; /* our own */
+	atomic_bool cancelled;
+	int error;
+	struct fault fault;
+};
+
+static enum store_needs v2_needs(const struct store *store)
+{
+	(void)store;
+	return STORE_NEEDS_SPOOL;
+}
+
+static int v2_open(struct store *store, struct fault *reterr_fault)
+{
+	static const char *const proxies[] = {
+		"http_proxy",  "https_proxy", "all_proxy",
+		"HTTPS_PROXY", "ALL_PROXY",   "HTTP_PROXY",
+	};
+	const struct conf *conf = store->conf;
+	struct v2 *v2;
+
+	if (!text_starts_with(conf->s3_url, "http://"))
+		return fault_set(reterr_fault, -EINVAL,
+				 "S3_SIGNATURE=v2 works with an http:// "
+				 "S3_URL only: libs3 checks no certificates");
+	/* Nobody else in these programs uses a proxy, or may. */
+	for (size_t i = 0; i < COUNT_OF(proxies); i++)
+		(void)unsetenv(proxies[i]);
+	v2 = calloc(1, sizeof(*v2));
+	if (!v2)
+		return fault_set(reterr_fault, -ENOMEM, "no memory");
+	if (S3_initialize("rushes", S3_INIT_ALL, NULL) != S3StatusOK) {
+		free(v2);
+		return fault_set(reterr_fault, -ENOMEM, "libs3: no memory");
+	}
+	v2->bucket = (S3BucketContext){
+		.hostName = conf->s3_url + strlen("http://"),
+		.bucketName = conf->store_bucket,
+		.protocol = S3ProtocolHTTP,
+		.uriStyle = conf->s3_virtual_style ? S3UriStyleVirtualHost
+						   : S3UriStylePath,
+		.accessKeyId = conf->s3_access_key,
+		.secretAccessKey = conf->s3_secret_key,
+	};
+	store->state = v2;
+	return 0;
+}
+
+static void v2_close(struct store *store)
+{
+	S3_deinitialize();
+	free(store->state);
+}
+
+/* What libs3 says, in our words. */
+static int judge(S3Status status, struct fault *reterr_fault)
+{
+	const char *name = S3_get_status_name(status);
+	int r;
+
+	if (status == S3StatusOK)
+		return 0;
+	if (text_starts_with(name, "Error"))
+		name += strlen("Error");
+	r = store_s3_error(0, name, reterr_fault);
+	if (status == S3StatusHttpErrorNotFound)
+		return -ENOENT;
+	/* What store_s3_error() does not know is a matter of taste: libs3
+	 * knows which of its own words may pass. */
+	if (r == -EAGAIN && !S3_status_is_retryable(status) &&
+	    status != S3StatusNameLookupError &&
+	    status != S3StatusFailedToConnect &&
+	    status != S3StatusConnectionFailed &&
+	    status != S3StatusErrorRequestTimeout &&
+	    status != S3StatusErrorSlowDown &&
+	    status != S3StatusErrorOperationAborted)
+		return -EACCES;
+	return r;
+}
+
+static S3Status ignore_properties(const S3ResponseProperties *properties,
+				  void *userdata)
+{
+	(void)properties;
+	(void)userdata;
+	return S3StatusOK;
+}
+
+/* ---- writing ------------------------------------------------------------ */
+
+static struct v2_put *v2_put_free(struct v2_put *put)
+{
+	if (!put)
+		return NULL;
+	if (put->spool_fd >= 0)
+		(void)close(put->spool_fd);
+	free(put->key);
+	free(put);
+	return NULL;
+}
+DEFINE_CLEANUP(struct v2_put *, v2_put_free);
+
+static int give(int size, char *buffer, void *userdata)
+{
+	struct v2_put *put = userdata;
+	int64_t left = put->bytes - put->sent;
+	ssize_t n;
+
+	if (atomic_load(&put->cancelled))
+		return -1;
+	n = pread(put->spool_fd, buffer,
+		  size < left ? (size_t)size : (size_t)left, put->sent);
+	if (n < 0 || (n == 0 && left > 0))
+		return -1;
+	put->sent += n;
+	return (int)n;
+}
+
+static void put_complete(S3Status status, const S3ErrorDetails *details,
+			 void *userdata)
+{
+	struct v2_put *put = userdata;
+
+	(void)details;
+	put->error = judge(status, &put->fault);
+}
+
+static void run_put(struct store_work *work)
+{
+	struct v2_put *put =
+		(struct v2_put *)((char *)work - offsetof(struct v2_put, work));
+	const struct v2 *v2 = put->base.store->state;
+	S3PutProperties properties = {
+		.contentType = put->content_type,
+		.expires = -1,
+		.cannedAcl = S3CannedAclPrivate,
+	};
+	S3PutObjectHandler handler = {
+		.responseHandler = { ignore_properties, put_complete },
+		.putObjectDataCallback = give,
+	};
+
+	put->error = fault_set(&put->fault, -EAGAIN, "S3 store: no answer");
+	if (!atomic_load(&put->cancelled))
+		S3_put_object(&v2->bucket, put->key, (uint64_t)put->bytes,
+			      &properties, NULL, &handler, put);
+}
+
+static void finish_put(struct store_work *work)
+{
+	_cleanup_(v2_put_freep) struct v2_put *put =
+		(struct v2_put *)((char *)work - offsetof(struct v2_put, work));
+
+	if (!atomic_load(&put->cancelled))
+		put->base.events->done(put->error == -ENOENT ? -EACCES
+							     : put->error,
+				       &put->fault, put->base.userdata);
+}
+
+static int v2_put_start(struct store *store, const struct store_object *object,
+			const struct store_put_events *events, void *userdata,
+			struct store_put **ret, struct fault *reterr_fault)
+{
+	_cleanup_(v2_put_freep) struct v2_put *put = NULL;
+
+	if (object->bytes > STORE_S3_BYTES_MAX)
+		return fault_set(reterr_fault, -EFBIG,
+				 "S3 store: %" PRId64
+				 " bytes are more than one upload may have",
+				 object->bytes);
+	put = calloc(1, sizeof(*put));
+	if (!put)
+		return fault_set(reterr_fault, -ENOMEM, "no memory");
+	put->base = (struct store_put){ store, events, userdata };
+	put->work = (struct store_work){ .run = run_put, .done = finish_put };
+	put->content_type = object->content_type;
+	put->bytes = object->bytes;
+	put->spool_fd = fcntl(object->spool_fd, F_DUPFD_CLOEXEC, 0);
+	if (put->spool_fd < 0)
+		return fault_set(reterr_fault, -EAGAIN, "S3 store: %s",
+				 strerror(errno));
+	if (asprintf(&put->key, "%s%s", store->conf->store_prefix,
+		     object->key) < 0) {
+		put->key = NULL;
+		return fault_set(reterr_fault, -ENOMEM, "no memory");
+	}
+	*ret = &put->base;
+	store_workers_run(store->workers, &put->work);
+	put = NULL;
+	return 0;
+}
+
+/* Never called: everything comes from spool files. */
+static int v2_put_write(struct store_put *put, const void *bytes, size_t size,
+			struct fault *reterr_fault)
+{
+	(void)put;
+	(void)bytes;
+	(void)size;
+	return fault_set(reterr_fault, -EINVAL, "S3 store: wants a file");
+}
+
+static void v2_put_finish(struct store_put *put)
+{
+	(void)put;
+}
+
+static void v2_put_cancel(struct store_put *base)
+{
+	struct v2_put *put = (struct v2_put *)base;
+
+	atomic_store(&put->cancelled, true); /* finish_put() frees it */
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+struct v2_read {
+	struct store_read base;
+	struct store_work work;
+	char *key;
+	size_t bytes_max, room;
+	char *bytes;
+	struct store_content content;
+};
+
+static S3Status take(int size, const char *bytes, void *userdata)
+{
+	struct v2_read *read = userdata;
+	struct store_content *content = &read->content;
+	size_t more = (size_t)size;
+	char *longer;
+
+	if (more > read->bytes_max - content->size) {
+		content->error = -EFBIG;
+		return S3StatusAbortedByCallback;
+	}
+	if (content->size + more > read->room) {
+		size_t room = read->room * 2 + more;
+
+		longer = realloc(read->bytes, room);
+		if (!longer) {
+			content->error = -ENOMEM;
+			return S3StatusAbortedByCallback;
+		}
+		read->bytes = longer;
+		read->room = room;
+	}
+	memcpy(read->bytes + content->size, bytes, more);
+	content->size += more;
+	return S3StatusOK;
+}
+
+static void read_complete(S3Status status, const S3ErrorDetails *details,
+			  void *userdata)
+{
+	struct v2_read *read = userdata;
+	struct store_content *content = &read->content;
+
+	(void)details;
+	if (content->error == -EFBIG)
+		(void)fault_set(&content->fault, 0,
+				"S3 store: the object has more than %zu bytes",
+				read->bytes_max);
+	else if (content->error < 0)
+		(void)fault_set(&content->fault, 0, "S3 store: no memory");
+	else
+		content->error = judge(status, &content->fault);
+}
+
+static void run_read(struct store_work *work)
+{
+	struct v2_read *read =
+		(struct v2_read *)((char *)work -
+				   offsetof(struct v2_read, work));
+	const struct v2 *v2 = read->base.store->state;
+	S3GetObjectHandler handler = {
+		.responseHandler = { ignore_properties, read_complete },
+		.getObjectDataCallback = take,
+	};
+
+	S3_get_object(&v2->bucket, read->key, NULL, 0, 0, NULL, &handler, read);
+}
+
+static void finish_read(struct store_work *work)
+{
+	struct v2_read *read =
+		(struct v2_read *)((char *)work -
+				   offsetof(struct v2_read, work));
+
+	if (read->content.error < 0)
+		read->content.size = 0;
+	read->content.bytes = read->bytes;
+	if (!read->base.cancelled)
+		read->base.done(&read->content, read->base.userdata);
+	free(read->bytes);
+	free(read->key);
+	free(read);
+}
+
+static int v2_read(struct store *store, const char *key, size_t bytes_max,
+		   store_read_fn *done, void *userdata, struct store_read **ret)
+{
+	struct v2_read *read = calloc(1, sizeof(*read));
+
+	if (!read)
+		return -ENOMEM;
+	read->base = (struct store_read){ store, done, userdata, false };
+	read->work =
+		(struct store_work){ .run = run_read, .done = finish_read };
+	read->bytes_max = bytes_max;
+	if (asprintf(&read->key, "%s%s", store->conf->store_prefix, key) < 0) {
+		free(read);
+		return -ENOMEM;
+	}
+	*ret = &read->base;
+	store_workers_run(store->workers, &read->work);
+	return 0;
+}
+
+static void v2_read_cancel(struct store_read *read)
+{
+	read->cancelled = true; /* finish_read() frees it */
+}
+
+const struct store_ops store_s3_v2_ops = {
+	.needs = v2_needs,
+	.open = v2_open,
+	.close = v2_close,
+	.put_start = v2_put_start,
+	.put_write = v2_put_write,
+	.put_finish = v2_put_finish,
+	.put_cancel = v2_put_cancel,
+	.read = v2_read,
+	.read_cancel = v2_read_cancel,
+};
