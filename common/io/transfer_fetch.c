@@ -216,19 +216,30 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *userdata)
 
 /* ---- its end ------------------------------------------------------------ */
 
+static int error_of_curl(const struct http_wire *wire, CURLcode code)
+{
+	if (wire->refused)
+		return -EACCES;
+	switch (code) {
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		/* Also what answers that are not HTTP are called. */
+		return wire->reached ? -EBADMSG : -EACCES;
+	case CURLE_URL_MALFORMAT:
+	case CURLE_WEIRD_SERVER_REPLY:
+		return -EBADMSG;
+	case CURLE_OUT_OF_MEMORY:
+		return -ENOMEM;
+	default:
+		return -EAGAIN;
+	}
+}
+
 static void note_curl(struct transfer *t, CURLcode code)
 {
-	bool barred = t->wire.refused ||
-		      (code == CURLE_UNSUPPORTED_PROTOCOL && !t->wire.reached);
 	struct fault fault;
 
 	http_wire_explain(&t->wire, code, &fault);
-	(void)transfer_note(t, TRANSFER_SOURCE,
-			    barred			       ? -EACCES
-			    : code == CURLE_URL_MALFORMAT      ? -EBADMSG
-			    : code == CURLE_OUT_OF_MEMORY      ? -ENOMEM
-			    : code == CURLE_WEIRD_SERVER_REPLY ? -EBADMSG
-							       : -EAGAIN,
+	(void)transfer_note(t, TRANSFER_SOURCE, error_of_curl(&t->wire, code),
 			    "download: %s", fault.text);
 }
 
