@@ -6,6 +6,7 @@
 static const struct provider_ops *const providers[] = {
 	&replicate_provider,
 	&fal_provider,
+	&vertex_provider,
 };
 
 const struct provider_ops *provider_lookup(const char *name)

@@ -516,11 +516,18 @@ static void fal_cases(void **state)
 	assert_true(run_folder(&fal_provider) >= 60);
 }
 
+static void vertex_cases(void **state)
+{
+	(void)state;
+	assert_true(run_folder(&vertex_provider) >= 60);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(replicate_cases),
 		cmocka_unit_test(fal_cases),
+		cmocka_unit_test(vertex_cases),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
