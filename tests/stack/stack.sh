@@ -163,6 +163,7 @@ nginx_conf() {
 	for file in http locations fastcgi; do
 		sed -e "s,/run/rushes/fcgi.sock,$run/fcgi.sock,g" \
 			-e "s,/var/lib/rushes/media,$store_dir,g" \
+			-e "s,/var/log/nginx/rushes.error.log,$dir/logs/nginx-error.log,g" \
 			"$root/nginx/rushes-$file.conf" \
 			>"$conf/snippets/rushes-$file.conf"
 	done

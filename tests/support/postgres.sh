@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: MIT
 # A private PostgreSQL cluster, reached by a unix socket only.
 #
-#   postgres.sh start DIR [NAME=VALUE...]   settings of postgresql.conf
+#   postgres.sh start DIR [NAME=VALUE...]   settings of postgresql.conf, for a
+#                                           cluster that is made now
 #   postgres.sh stop DIR
 #   postgres.sh restart DIR [fast|immediate]
 #
-# DIR must not exist or be empty; its path may have 80 characters. Afterwards
+# DIR is absent, empty, or a cluster that start made earlier and that does not
+# run; its path may have 80 characters. Afterwards
 # it holds data/, log, and the socket: host=DIR user=postgres dbname=rushes.
 # Nobody else can enter DIR, so connections inside it are trusted.
 # PostgreSQL refuses to run as root; then it runs as an unprivileged user that
@@ -32,7 +34,10 @@ as_user() {
 }
 
 start() {
-	mkdir -p "$dir"
+	if [ -e "$dir/data/PG_VERSION" ]; then
+		control -l "$dir/log" start
+		return
+	fi
 	[ -z "$(ls -A "$dir")" ] || { echo "$dir is not empty" >&2; exit 2; }
 	chmod 700 "$dir"
 	if [ "$(id -u)" = 0 ]; then
