@@ -114,6 +114,11 @@ static int read_fault(const json_error_t *error, struct fault *reterr_fault)
 	int length =
 		near ? (int)(near - error->text) : (int)strlen(error->text);
 
+	/* Without memory jansson says so only now and then; as a rule it says
+	 * nothing at all. */
+	if (length == 0)
+		return fault_set(reterr_fault, -ENOMEM, "no memory for JSON");
+
 	switch (json_error_code(error)) {
 	case json_error_out_of_memory:
 		return fault_set(reterr_fault, -ENOMEM, "no memory for JSON");

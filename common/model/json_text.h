@@ -27,7 +27,8 @@
  * @ret  a new reference; hold it with _cleanup_(json_decrefp)
  *
  * @return 0; -EBADMSG, the fault says what is wrong and where; -EFBIG for
- *	   the limits; -ENOMEM
+ *	   the limits; -ENOMEM, where jansson tells it from wrong JSON (it does
+ *	   not when memory ends within a string)
  */
 _must_check_ int json_text_read(const char *text, size_t size, json_t **ret,
 				struct fault *reterr_fault);
