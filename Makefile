@@ -82,17 +82,18 @@ SIM_SRC      := $(call sources,tests/simulator)
 STACK_SRC    := $(call sources,tests/stack)
 UNIT_SRC     := $(sort $(shell find tests/unit -name '*_test.c' 2>/dev/null))
 DB_SRC       := $(filter %_test.c,$(call sources,tests/db))
+STORE_SRC    := $(filter %_test.c,$(call sources,tests/store))
 DB_HELP_SRC  := $(filter-out %_test.c,$(call sources,tests/db))
 
 PROGRAMS := $(patsubst %,$(BUILD)/%,\
 	$(if $(wildcard fcgi/main.c),rushes-fcgi) \
 	$(if $(wildcard poller/main.c),rushes-poller) \
 	$(if $(SIM_SRC),rushes-simulator) $(if $(STACK_SRC),rushes-activator))
-TESTS    := $(UNIT_SRC:%.c=$(BUILD)/%) $(DB_SRC:%.c=$(BUILD)/%)
+TESTS    := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC) $(DB_SRC) $(STORE_SRC))
 GEN      := $(BUILD)/gen/queries.inc $(BUILD)/gen/migrations.inc
 ALL_SRC  := $(PURE_SRC) $(WORK_SRC) $(call sources,fcgi poller) \
 	$(SUPPORT_SRC) $(SIM_SRC) $(STACK_SRC) $(UNIT_SRC) $(DB_SRC) \
-	$(DB_HELP_SRC)
+	$(DB_HELP_SRC) $(STORE_SRC)
 HDRS     := $(sort $(shell find common fcgi poller tests -name '*.h' \
 	-not -path '*/node_modules/*'))
 
