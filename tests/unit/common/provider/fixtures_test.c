@@ -128,6 +128,8 @@ static void read_job(struct test_case *test, const char *model)
 		job->started_unix_ms = json_integer_value(
 			json_object_get(from, "started_unix_ms"));
 
+	test->conf.base_url =
+		member(from, "base_url", test->conf.base_url, arena);
 	test->conf.credential =
 		member(from, "credential", test->conf.credential, arena);
 	test->conf.storage_uri =
@@ -507,19 +509,19 @@ static size_t run_folder(const struct provider_ops *ops)
 static void replicate_cases(void **state)
 {
 	(void)state;
-	assert_true(run_folder(&replicate_provider) >= 60);
+	assert_true(run_folder(&replicate_provider) >= 200);
 }
 
 static void fal_cases(void **state)
 {
 	(void)state;
-	assert_true(run_folder(&fal_provider) >= 60);
+	assert_true(run_folder(&fal_provider) >= 200);
 }
 
 static void vertex_cases(void **state)
 {
 	(void)state;
-	assert_true(run_folder(&vertex_provider) >= 60);
+	assert_true(run_folder(&vertex_provider) >= 180);
 }
 
 int main(void)
