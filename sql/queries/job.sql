@@ -105,7 +105,15 @@ RETURNING job.id, job.execution_id, job.name, job.provider, job.model,
           job.input, job.dependency_defaults, job.has_references, job.status,
           job.claim, job.attempt, job.max_attempts, job.poll_attempts,
           job.start_failures, job.falters, job.store_failures,
-          job.provider_job_id, job.provider_ref, job.media_source,
+          CASE WHEN job.status = 'start_unknown' AND job.provider_job_id IS NULL
+               THEN (SELECT start.provider_job_id FROM job_starts AS start
+                      WHERE start.job_id = job.id AND start.attempt = job.attempt)
+               ELSE job.provider_job_id END AS provider_job_id,
+          CASE WHEN job.status = 'start_unknown' AND job.provider_ref IS NULL
+               THEN (SELECT start.provider_ref FROM job_starts AS start
+                      WHERE start.job_id = job.id AND start.attempt = job.attempt)
+               ELSE job.provider_ref END AS provider_ref,
+          job.media_source, job.error_code,
           job.completed_via, job.restart_if_absent,
           job.cancel_requested_at IS NOT NULL AS cancel_requested,
           job.cancel_tried_at IS NOT NULL AS cancel_tried,
@@ -331,9 +339,11 @@ WITH move AS MATERIALIZED (
                ELSE job.cancel_tried_at END,
            provider_job_id = CASE
                WHEN change.becomes IN ('queued', 'waiting', 'starting') THEN NULL
+               WHEN moved.attempt <> job.attempt THEN job.provider_job_id
                ELSE coalesce(moved.provider_job_id, job.provider_job_id) END,
            provider_ref = CASE
                WHEN change.becomes IN ('queued', 'waiting', 'starting') THEN NULL
+               WHEN moved.attempt <> job.attempt THEN job.provider_ref
                ELSE coalesce(moved.provider_ref, job.provider_ref) END,
            progress = CASE
                WHEN change.becomes = 'completed' THEN 1
@@ -533,11 +543,16 @@ SELECT count(*) AS jobs FROM freed;
 
 -- name: job_overdue
 -- params: most integer
--- Queued jobs whose deadline has passed although no lane could take them (no
--- slot, no token, breaker open). Not claimed: the move compares the version.
-SELECT id, execution_id, name, provider, version, attempt
+-- Jobs whose deadline has passed although no lane could take them: queued
+-- ones (no slot, no token, breaker open) at once; those that may be rendering
+-- after two minutes, in which they are asked about once more. Not claimed: the
+-- move compares the version.
+SELECT id, execution_id, name, provider, status, version, attempt
   FROM execution_jobs
- WHERE status = 'queued' AND next_poll_at IS NOT NULL AND deadline_at <= now()
+ WHERE next_poll_at IS NOT NULL
+   AND (status = 'queued' AND deadline_at <= now()
+        OR status IN ('start_unknown', 'processing')
+           AND deadline_at <= now() - interval '2 minutes')
    AND (lease_until IS NULL OR lease_until < now())
  ORDER BY id
  LIMIT $1::integer;

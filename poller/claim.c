@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+#include "poller/claim.h"
+
+#include "common/io/log.h"
+#include "common/model/limits.h"
+#include "poller/check.h"
+#include "poller/complete.h"
+#include "poller/query.h"
+#include "poller/reconcile.h"
+#include "poller/settle.h"
+#include "poller/start.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+/* Jobs of one provider in hand at once, by their state. Starts are few: a
+ * claim takes their slot, and they wait in groups for their turn. */
+/* clang-format off */
+static const struct {
+	enum job_state state;
+	size_t most;
+} lanes[] = {
+	{ JOB_QUEUED,	     128 },
+	{ JOB_STARTING,	     256 },
+	{ JOB_START_UNKNOWN,  64 },
+	{ JOB_PROCESSING,    512 },
+	{ JOB_STORING,	     128 },
+	{ JOB_COMPLETED,     256 },
+	{ JOB_FAILED,	     256 },
+	{ JOB_CANCELLED,     256 },
+	{ JOB_SKIPPED,	     256 },
+};
+/* clang-format on */
+
+enum { LANES_MOST = POLLER_PROVIDERS * COUNT_OF(lanes) };
+
+struct lane_arrays {
+	const char *provider[LANES_MOST];
+	const char *status[LANES_MOST];
+	int64_t most[LANES_MOST];
+	size_t count;
+};
+
+static size_t room_in(const struct poller *poller, size_t provider, size_t lane)
+{
+	size_t held = poller->works.in_lane[provider][lanes[lane].state];
+	size_t free = poller->works.count < POLLER_IN_HAND_MOST
+			      ? POLLER_IN_HAND_MOST - poller->works.count
+			      : 0;
+	size_t room = held < lanes[lane].most ? lanes[lane].most - held : 0;
+
+	return room < free ? room : free;
+}
+
+/* The lanes that have room. A provider without credentials has only lanes
+ * that call nobody, and the queue, whose jobs are told so. */
+static void find_lanes(const struct poller *poller, bool ended_only,
+		       struct lane_arrays *ret)
+{
+	ret->count = 0;
+	for (size_t p = 0; p < poller->provider_count; p++) {
+		for (size_t l = 0; l < COUNT_OF(lanes); l++) {
+			size_t room = room_in(poller, p, l);
+
+			if (room == 0 || (ended_only &&
+					  !job_is_terminal(lanes[l].state)))
+				continue;
+			ret->provider[ret->count] =
+				poller->provider[p].ops->name;
+			ret->status[ret->count] =
+				job_state_name(lanes[l].state);
+			ret->most[ret->count++] = (int64_t)room;
+		}
+	}
+}
+
+bool claim_has_room(const struct poller *poller)
+{
+	for (size_t p = 0; p < poller->provider_count; p++) {
+		for (size_t l = 0; l < COUNT_OF(lanes); l++) {
+			if (room_in(poller, p, l) == 0)
+				return false;
+		}
+	}
+	return true;
+}
+
+static void begin(struct work *work)
+{
+	switch (work->job.state) {
+	case JOB_STARTING:
+		start_found(work);
+		break;
+	case JOB_START_UNKNOWN:
+		reconcile_begin(work);
+		break;
+	case JOB_PROCESSING:
+		check_begin(work);
+		break;
+	case JOB_STORING:
+		complete_begin(work);
+		break;
+	default:
+		settle_begin(work);
+		break;
+	}
+}
+
+/* Rows into works. Queued ones are begun together: what they refer to is
+ * read by one statement. */
+static void take_rows(struct poller *poller, const PGresult *result,
+		      struct arena *arena)
+{
+	size_t count = (size_t)db_rows(result), queued = 0;
+	struct work **works = arena_alloc(arena, count * sizeof(*works) + 1);
+
+	for (size_t i = 0; works && i < count; i++) {
+		struct fault fault = { "" };
+		struct work *work;
+
+		if (work_new(poller, result, (int)i, &work, &fault) < 0)
+			log_event(LOG_ERR, LOG_ID_REQUEST_FAILED, NULL,
+				  "a claimed job cannot be read: %s",
+				  fault.text);
+		else if (work->job.state == JOB_QUEUED)
+			works[queued++] = work;
+		else
+			begin(work);
+	}
+	if (queued > 0)
+		start_begin(poller, works, queued);
+}
+
+static int claim(struct poller *poller, bool ended_only, size_t *ret_count)
+{
+	_cleanup_(arena_freep) struct arena *arena =
+		arena_new(LIMIT_ARENA_TICK_BYTES);
+	_cleanup_(db_result_freep) PGresult *result = NULL;
+	struct lane_arrays asked;
+	int r;
+
+	*ret_count = 0;
+	find_lanes(poller, ended_only, &asked);
+	if (asked.count == 0)
+		return 0;
+	if (!arena)
+		return -ENOMEM;
+
+	const char *params[] = {
+		db_array_text(asked.provider, asked.count, arena),
+		db_array_text(asked.status, asked.count, arena),
+		db_array_int64(asked.most, asked.count, arena),
+		arena_printf(arena, "%" PRId64, poller->conf->lease_s * 1000),
+	};
+	if (arena_failed(arena))
+		return -ENOMEM;
+	r = query_run(poller, DB_job_claim, params, &result);
+	if (r < 0)
+		return r;
+	*ret_count = (size_t)db_rows(result);
+	take_rows(poller, result, arena);
+	return 0;
+}
+
+int claim_due(struct poller *poller, size_t *ret_count)
+{
+	return claim(poller, false, ret_count);
+}
+
+int claim_ended(struct poller *poller, size_t *ret_count)
+{
+	return claim(poller, true, ret_count);
+}
+
+int claim_next_due(struct poller *poller, int64_t *ret_due_ms)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(LIMIT_MIB);
+	_cleanup_(db_result_freep) PGresult *result = NULL;
+	struct fault fault = { "" };
+	struct lane_arrays asked;
+	struct db_row row;
+	int64_t due_ms;
+	int r;
+
+	find_lanes(poller, false, &asked);
+	if (asked.count == 0) {
+		*ret_due_ms = REST_NEVER;
+		return 0;
+	}
+	if (!arena)
+		return -ENOMEM;
+
+	const char *params[] = {
+		db_array_text(asked.provider, asked.count, arena),
+		db_array_text(asked.status, asked.count, arena),
+	};
+	r = query_run(poller, DB_job_next_due, params, &result);
+	if (r < 0)
+		return r;
+	row = db_row(result, 0, arena);
+	due_ms = db_row_int64_or(&row, "due_ms", REST_NEVER);
+	r = db_row_end(&row, &fault);
+	if (r < 0)
+		return query_note(poller, r, &fault);
+	*ret_due_ms = due_ms;
+	return 0;
+}

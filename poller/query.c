@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#include "poller/query.h"
+
+#include "common/io/log.h"
+#include "poller/poller.h"
+
+#include <errno.h>
+
+static void note_lost(struct poller *poller, const struct fault *fault)
+{
+	poller->database_tries++;
+	if (poller->database_lost)
+		return;
+	poller->database_lost = true;
+	log_event(LOG_ERR, LOG_ID_DATABASE_LOST, NULL,
+		  "the database is away (%s); %zu jobs stay in hand, trying "
+		  "again",
+		  fault->text, poller->works.count);
+	poller_say(poller);
+}
+
+static void note_back(struct poller *poller)
+{
+	poller->database_tries = 0;
+	if (!poller->database_lost)
+		return;
+	poller->database_lost = false;
+	log_event(LOG_NOTICE, LOG_ID_DATABASE_BACK, NULL,
+		  "the database is back");
+	poller_say(poller);
+}
+
+int query_note(struct poller *poller, int r, const struct fault *fault)
+{
+	switch (r) {
+	case -EAGAIN:
+		if (!db_connected(poller->db))
+			note_lost(poller, fault);
+		else
+			poller->database_tries++;
+		return r;
+	case -EPROTO:
+		poller_fail(poller, fault->text);
+		return r;
+	case DB_E_DATA:
+		log_event(LOG_ERR, LOG_ID_REQUEST_FAILED, NULL,
+			  "a statement of ours was refused: %s", fault->text);
+		return -EINVAL;
+	default:
+		if (r < 0)
+			log_event(LOG_ERR, LOG_ID_REQUEST_FAILED, NULL, "%s",
+				  fault->text);
+		else
+			note_back(poller);
+		return r;
+	}
+}
+
+int query_run(struct poller *poller, enum db_query query,
+	      const char *const *params, PGresult **ret)
+{
+	struct fault fault = { "" };
+
+	return query_note(poller,
+			  db_run(poller->db, query, params, ret, &fault),
+			  &fault);
+}

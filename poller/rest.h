@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef POLLER_REST_H
+#define POLLER_REST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * When the poller looks at the queue next, and when it may end. Pure.
+ */
+
+enum { REST_NEVER = -1 };
+
+struct rest_facts {
+	bool busy;	   /* something is in hand or to be written */
+	bool looked;	   /* the last look could be made at all */
+	int64_t due_ms;	   /* until the next job is due; REST_NEVER */
+	int64_t period_ms; /* until the timer starts us again, at most */
+};
+
+/**
+ * Is there nothing to stay for?
+ *
+ * What is due before the timer fires again is worth waiting for: the timer
+ * would come too late for it.
+ */
+bool rest_may_end(const struct rest_facts *facts);
+
+/**
+ * How long to sleep before the next look.
+ *
+ * @due_ms      until the next job is due; REST_NEVER
+ * @period_ms   look at least so often: other hosts free what we wait for
+ * @idle_looks  looks in a row that found nothing although something was due
+ *		(somebody else holds it): wait longer each time
+ *
+ * @return milliseconds in [REST_GAP_MS, period_ms]
+ */
+int64_t rest_delay_ms(int64_t due_ms, int64_t period_ms, uint32_t idle_looks);
+
+enum {
+	REST_GAP_MS = 5,
+	REST_IDLE_FIRST_MS = 20,
+	REST_IDLE_MOST_MS = 1000,
+};
+
+#endif

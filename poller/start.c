@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: MIT */
+#include "poller/start.h"
+
+#include "common/base/dice.h"
+#include "common/io/log.h"
+#include "common/model/limits.h"
+#include "common/model/template.h"
+#include "common/model/token.h"
+#include "poller/ask.h"
+#include "poller/look.h"
+#include "poller/outbox.h"
+#include "poller/prepare.h"
+#include "poller/query.h"
+#include "poller/token.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+	/* Starts of one provider that wait for their answer at once. */
+	ON_WIRE_MOST = 128,
+	AGAIN_LEAST_MS = 2 * 1000,
+	AGAIN_SPREAD_MS = 8 * 1000,
+	NEW_TOKEN_MS = 500,
+};
+
+/* A request that is ready to be sent; in the work's arena. */
+struct prepared {
+	struct http_request request;
+};
+
+static int64_t again_ms(void)
+{
+	return AGAIN_LEAST_MS + dice_uint32() % AGAIN_SPREAD_MS;
+}
+
+const char *start_webhook_url(const struct work *work, int32_t attempt,
+			      struct arena *arena)
+{
+	const struct conf *conf = work->poller->conf;
+	const char *token;
+
+	if (!work->provider->ops->has_webhook)
+		return NULL;
+	token = token_make(&conf->token_keys, work->job.id, attempt,
+			   work->job.provider, arena);
+	return token ? arena_printf(arena, "%s/api/webhooks/job/%s/%s",
+				    conf->api_base_url, work->job.id, token)
+		     : NULL;
+}
+
+/* ---- answers -------------------------------------------------------------- */
+
+/* The answer came too late for the job: if nobody waits for this start any
+ * more, it is to be cancelled at its provider. */
+static void check_late(struct work *work)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(LIMIT_MIB);
+	_cleanup_(db_result_freep) PGresult *result = NULL;
+	const char *id = work->job.id, *none = "";
+	struct log_context context = work_context(work);
+	struct fault fault = { "" };
+	enum job_state state;
+	const char *known;
+	int32_t attempt;
+	struct db_row row;
+	struct move move;
+
+	if (!arena)
+		return;
+	const char *params[] = { db_array_text(&id, 1, arena),
+				 db_array_text(&none, 1, arena) };
+	if (query_run(work->poller, DB_job_for_webhook, params, &result) < 0 ||
+	    db_rows(result) == 0)
+		return;
+	row = db_row(result, 0, arena);
+	state = job_state_from_name(db_row_text(&row, "status"));
+	attempt = db_row_int32(&row, "attempt");
+	known = db_row_text_or_null(&row, "provider_job_id");
+	if (db_row_end(&row, &fault) < 0)
+		return;
+	/* Usually its webhook was faster, and this id is the job's. */
+	if (attempt == work->job.attempt &&
+	    (!job_is_terminal(state) ||
+	     (known && strcmp(known, work->move.provider_job_id) == 0)))
+		return;
+	log_event(LOG_WARNING, LOG_ID_DOUBLE_START, &context,
+		  "the provider took a start that nobody waits for any more "
+		  "(the job is %s, attempt %d); it is cancelled there",
+		  job_state_name(state), attempt);
+	move = work->move;
+	move.stray = true;
+	work_send(work, &move, NULL);
+}
+
+static void on_written(struct work *work, const struct move_result *result)
+{
+	bool late = result->outcome == MOVE_LOST && work->move.provider_job_id &&
+		    !work->move.stray;
+
+	if (late)
+		check_late(work);
+	if (!work->queue)
+		work_free(work);
+}
+
+static struct provider_event not_sent(const struct http_result *result)
+{
+	return (struct provider_event){
+		.kind = JOB_NOT_STARTED,
+		.progress = -1,
+		.error_code = "provider_unavailable",
+		.error_message = arena_printf(result->arena,
+					      "the start could not be sent: %s",
+					      result->fault.text),
+		.billed = JOB_BILLED_NO,
+	};
+}
+
+static void on_answer(const struct http_result *result, void *userdata)
+{
+	struct work *work = userdata;
+	struct provider_event event;
+	struct move move;
+
+	work->on_wire = false;
+	work->provider->on_wire--;
+	ask_answered(work, result);
+	event = result->outcome == HTTP_NOT_SENT
+			? not_sent(result)
+			: ask_event(work, result,
+				    work->provider->ops->start_event,
+				    JOB_START_LOST);
+	if (event.kind == JOB_REFUSED && ask_wants_new_token(work, &event)) {
+		event.kind = JOB_NOT_STARTED;
+		event.retry_after_ms = NEW_TOKEN_MS;
+	}
+	if (work_decide(work, &event, &move))
+		work_send(work, &move, on_written);
+	start_more(work->poller);
+}
+
+/* ---- sending --------------------------------------------------------------- */
+
+/* Whether this one was written ahead; if not it is not sent. */
+static void send_one(struct work *work, const struct move_result *result)
+{
+	const struct prepared *prepared = work->owned;
+	struct fault fault = { "" };
+	struct move move;
+	int r;
+
+	if (result->outcome != MOVE_DONE) {
+		work_free(work); /* cancelled, or claimed by another */
+		return;
+	}
+	work_set_state(work, JOB_STARTING);
+	work->job.attempt = result->attempt;
+	r = ask_send(work, &prepared->request, true, on_answer);
+	if (r == 0) {
+		work->on_wire = true;
+		work->provider->on_wire++;
+		return;
+	}
+	(void)fault_set(&fault, r, "the request cannot be sent: %s",
+			strerror(-r));
+	move = work_move(work, r == -EINVAL ? JOB_REFUSED : JOB_UNSENT);
+	move.start_outcome = "not_started";
+	move.error_code = r == -EINVAL ? "invalid_input" : NULL;
+	move.error_message = fault.text;
+	move.billed = job_billed_name(JOB_BILLED_NO);
+	move.due_ms = again_ms();
+	work_send(work, &move, NULL);
+}
+
+/* Nobody knows whether "starting" was committed. Nothing was sent, so both
+ * are undone: the one that does not fit the row has no effect. */
+static void on_unsent(struct work *work, const struct move_result *result)
+{
+	if (result->outcome == MOVE_LOST && work->job.state == JOB_STARTING) {
+		work_set_state(work, JOB_QUEUED);
+		work->job.attempt--;
+		work_postpone(work, 0, NULL, NULL);
+		return;
+	}
+	work_free(work);
+}
+
+static void undo(struct work *work)
+{
+	struct move move;
+
+	work_set_state(work, JOB_STARTING);
+	work->job.attempt++;
+	move = work_move(work, JOB_UNSENT);
+	move.start_outcome = "not_started";
+	move.due_ms = 0;
+	work_send(work, &move, on_unsent);
+}
+
+/* Write one group of a provider ahead, and send it. */
+static void send_group(struct provider_state *provider, size_t most)
+{
+	_cleanup_(arena_freep) struct arena *arena =
+		arena_new(LIMIT_ARENA_TICK_BYTES);
+	struct poller *poller = provider->poller;
+	struct move_result *results;
+	struct fault fault = { "" };
+	struct work **works;
+	struct move *moves;
+	size_t count = 0;
+	int r;
+
+	if (!arena)
+		return;
+	works = arena_alloc(arena, most * sizeof(*works));
+	moves = arena_alloc(arena, most * sizeof(*moves));
+	results = arena_alloc(arena, most * sizeof(*results));
+	if (arena_failed(arena))
+		return;
+	while (count < most && provider->ready.first) {
+		struct work *work = provider->ready.first;
+
+		work_dequeue(work);
+		works[count] = work;
+		moves[count] = work_move(work, JOB_START);
+		moves[count].lease_ms = poller->conf->lease_s * 1000;
+		moves[count++].attempt = 0;
+	}
+	r = moves_apply(poller->db, moves, count, false, arena, results, NULL,
+			&fault);
+	r = query_note(poller, r, &fault);
+	for (size_t i = 0; i < count; i++) {
+		if (r < 0)
+			undo(works[i]);
+		else
+			send_one(works[i], &results[i]);
+	}
+}
+
+void start_more(struct poller *poller)
+{
+	for (size_t i = 0; i < poller->provider_count; i++) {
+		const struct provider_state *provider = &poller->provider[i];
+
+		if (provider->ready.count > 0 &&
+		    provider->on_wire < ON_WIRE_MOST)
+			(void)sd_event_source_set_enabled(poller->start_source,
+							  SD_EVENT_ONESHOT);
+	}
+}
+
+/* One group of each provider, then the loop gets its turn: the bytes of this
+ * group leave before the next is written ahead. */
+static int on_start(sd_event_source *source, void *userdata)
+{
+	struct poller *poller = userdata;
+	size_t group = (size_t)poller->conf->start_group;
+
+	(void)source;
+	if (poller->stopping)
+		return 0;
+	for (size_t i = 0; i < poller->provider_count; i++) {
+		struct provider_state *provider = &poller->provider[i];
+		size_t room = provider->on_wire < ON_WIRE_MOST
+				      ? ON_WIRE_MOST - provider->on_wire
+				      : 0;
+
+		if (provider->ready.count > 0 && room > 0)
+			send_group(provider, room < group ? room : group);
+	}
+	start_more(poller);
+	return 0;
+}
+
+/* ---- preparing -------------------------------------------------------------- */
+
+/* With a token: say it in the provider's words, then wait for the turn. */
+static void build(struct work *work)
+{
+	struct provider_state *provider = work->provider;
+	struct prepared *prepared =
+		arena_alloc(work->arena, sizeof(*prepared));
+	struct fault fault = { "" };
+	int r;
+
+	work->job.webhook_url =
+		start_webhook_url(work, work->job.attempt + 1, work->arena);
+	r = prepared ? provider->ops->start_request(&work->job, &provider->conf,
+						    work->arena,
+						    &prepared->request, &fault)
+		     : -ENOMEM;
+	if (r == -EINVAL) {
+		work_fail(work, JOB_REFUSED, "invalid_input", fault.text,
+			  JOB_BILLED_NO);
+		return;
+	}
+	if (r < 0 || arena_failed(work->arena)) {
+		work_fail(work, JOB_REFUSED, "input_too_large",
+			  "the input is too large to be sent", JOB_BILLED_NO);
+		return;
+	}
+	work->owned = prepared;
+	work_enqueue(&provider->ready, work);
+	start_more(work->poller);
+}
+
+static void on_prepared(struct work *work, int error, const struct fault *fault)
+{
+	switch (error) {
+	case 0:
+		token_then(work, build);
+		break;
+	case TEMPLATE_E_REFERENCE_MISSING:
+		work_fail(work, JOB_INPUT_INVALID, "reference_missing",
+			  fault->text, JOB_BILLED_NO);
+		break;
+	case -EFBIG:
+	case -ENOMEM:
+		work_fail(work, JOB_INPUT_INVALID, "input_too_large",
+			  fault->text, JOB_BILLED_NO);
+		break;
+	case -EAGAIN:
+		work_postpone(work, again_ms(), "input_unavailable",
+			      fault->text);
+		break;
+	default:
+		work_fail(work, JOB_INPUT_INVALID, "invalid_input", fault->text,
+			  JOB_BILLED_NO);
+		break;
+	}
+}
+
+/* @return whether there is no use in starting it; it is ended then */
+static bool is_hopeless(struct work *work)
+{
+	/* clang-format off */
+	static const struct {
+		const char *provider;
+		const char *why;
+	} settings[] = {
+		{ "replicate", "REPLICATE_API_TOKEN is not set: this installation cannot use Replicate" },
+		{ "fal", "FAL_KEY is not set: this installation cannot use fal" },
+		{ "vertex", "GOOGLE_APPLICATION_CREDENTIALS is not set: this installation cannot use Vertex AI" },
+	};
+	/* clang-format on */
+	const char *why = "its provider is not configured";
+
+	if (work->deadline_passed) {
+		work_fail(work, JOB_DEADLINE, "deadline_exceeded",
+			  "the deadline passed before the job was started",
+			  JOB_BILLED_NO);
+		return true;
+	}
+	if (work->provider->configured)
+		return false;
+	for (size_t i = 0; i < COUNT_OF(settings); i++) {
+		if (strcmp(settings[i].provider, work->job.provider) == 0)
+			why = settings[i].why;
+	}
+	work_fail(work, JOB_REFUSED, "provider_not_configured", why,
+		  JOB_BILLED_NO);
+	return true;
+}
+
+void start_begin(struct poller *poller, struct work **works, size_t count)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!is_hopeless(works[i]))
+			works[left++] = works[i];
+	}
+	prepare_inputs(poller, works, left, on_prepared);
+}
+
+void start_found(struct work *work)
+{
+	const struct provider_event event = {
+		.kind = JOB_START_LOST,
+		.progress = -1,
+		.error_code = "start_unconfirmed",
+		.error_message = "the poller that sent the start is gone, and "
+				 "nobody knows whether it was taken",
+		.billed = JOB_BILLED_UNKNOWN,
+	};
+
+	work_advance(work, &event);
+}
+
+void start_give_back(struct poller *poller)
+{
+	for (size_t i = 0; i < poller->provider_count; i++) {
+		struct work_queue *ready = &poller->provider[i].ready;
+
+		while (ready->first)
+			work_postpone(ready->first, 0, NULL, NULL);
+	}
+}
+
+int start_init(struct poller *poller, struct fault *reterr_fault)
+{
+	int r = sd_event_add_defer(poller->event, &poller->start_source,
+				   on_start, poller);
+
+	if (r >= 0)
+		r = sd_event_source_set_enabled(poller->start_source,
+						SD_EVENT_OFF);
+	return r < 0 ? fault_set(reterr_fault, r, "no event source") : 0;
+}
+
+void start_done(struct poller *poller)
+{
+	poller->start_source =
+		sd_event_source_disable_unref(poller->start_source);
+}

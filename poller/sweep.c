@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+#include "poller/sweep.h"
+
+#include "common/flow/move.h"
+#include "common/io/log.h"
+#include "common/model/limits.h"
+#include "poller/look.h"
+#include "poller/query.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+enum {
+	/* After the first look, which somebody may be waiting for. */
+	SWEEP_FIRST_MS = 100,
+	SWEEP_EVERY_MS = 60 * 1000,
+	OVERDUE_MOST = 500,
+};
+
+static int release_expired(struct poller *poller, struct arena *arena)
+{
+	_cleanup_(db_result_freep) PGresult *result = NULL;
+	struct fault fault = { "" };
+	struct db_row row;
+	int64_t count;
+	int r;
+
+	r = query_run(poller, DB_job_release_expired, NULL, &result);
+	if (r < 0)
+		return r;
+	row = db_row(result, 0, arena);
+	count = db_row_int64(&row, "jobs");
+	r = db_row_end(&row, &fault);
+	if (r < 0)
+		return query_note(poller, r, &fault);
+	if (count > 0) {
+		log_event(LOG_WARNING, LOG_ID_LEASE_LOST, NULL,
+			  "%" PRId64 " jobs were claimed and never started: "
+			  "their poller is gone; they are free again",
+			  count);
+		look_soon(poller);
+	}
+	return 0;
+}
+
+/* ---- deadlines ----------------------------------------------------------- */
+
+static int read_overdue(const PGresult *result, int index, struct arena *arena,
+			struct move *ret, struct fault *reterr_fault)
+{
+	struct db_row row = db_row(result, index, arena);
+	const char *id = db_row_text(&row, "id");
+	const char *execution_id = db_row_text(&row, "execution_id");
+	const char *provider = db_row_text(&row, "provider");
+	enum job_state state = job_state_from_name(db_row_text(&row, "status"));
+	int64_t version = db_row_int64(&row, "version");
+	int32_t attempt = db_row_int32(&row, "attempt");
+	struct job_decision decision;
+	int r = db_row_end(&row, reterr_fault);
+
+	if (r < 0)
+		return r;
+	if (strlen(id) != UUID_SIZE - 1 ||
+	    job_decide(state, JOB_DEADLINE, &decision) != 0)
+		return fault_set(reterr_fault, -EBADMSG,
+				 "an overdue job in an odd state");
+	*ret = move_init(id, JOB_DEADLINE, state, &decision);
+	ret->version = version;
+	ret->execution_id = execution_id;
+	ret->provider = provider;
+	ret->error_code = "deadline_exceeded";
+	if (state == JOB_QUEUED) {
+		ret->error_message = "the deadline passed before the job was "
+				     "started";
+		ret->billed = job_billed_name(JOB_BILLED_NO);
+	} else {
+		ret->error_message = "the deadline passed while the provider "
+				     "could not be asked";
+		ret->billed = job_billed_name(JOB_BILLED_UNKNOWN);
+		ret->attempt = attempt;
+		ret->stray = true;
+	}
+	return 0;
+}
+
+static int fail_overdue(struct poller *poller, struct arena *arena)
+{
+	_cleanup_(db_result_freep) PGresult *result = NULL;
+	char most[16];
+	const char *params[] = { most };
+	struct moves_effect effect = { 0 };
+	struct fault fault = { "" };
+	struct move_result *results;
+	struct move *moves;
+	int count, r;
+
+	(void)snprintf(most, sizeof(most), "%d", OVERDUE_MOST);
+	r = query_run(poller, DB_job_overdue, params, &result);
+	if (r < 0)
+		return r;
+	count = db_rows(result);
+	moves = arena_alloc(arena, OVERDUE_MOST * sizeof(*moves));
+	results = arena_alloc(arena, OVERDUE_MOST * sizeof(*results));
+	if (arena_failed(arena))
+		return -ENOMEM;
+	for (int i = 0; i < count; i++) {
+		r = read_overdue(result, i, arena, &moves[i], &fault);
+		if (r < 0)
+			return query_note(poller, r, &fault);
+	}
+	if (count == 0)
+		return 0;
+	r = moves_apply(poller->db, moves, (size_t)count, false, arena, results,
+			&effect, &fault);
+	look_soon(poller);
+	return query_note(poller, r, &fault);
+}
+
+/* ---- slots ---------------------------------------------------------------- */
+
+static int log_repair(struct poller *poller, const PGresult *result, int index,
+		      struct arena *arena)
+{
+	struct db_row row = db_row(result, index, arena);
+	const struct log_context context = {
+		.provider = db_row_text(&row, "name"),
+	};
+	int64_t counted = db_row_int64(&row, "counted");
+	int64_t found = db_row_int64(&row, "found");
+	struct fault fault = { "" };
+	int r = db_row_end(&row, &fault);
+
+	if (r < 0)
+		return query_note(poller, r, &fault);
+	log_event(LOG_WARNING, LOG_ID_REQUEST_FAILED, &context,
+		  "the counter of slots said %" PRId64 " and the jobs %" PRId64
+		  "; repaired",
+		  counted, found);
+	return 0;
+}
+
+/* A transaction, because the second statement must not see less than what
+ * was committed before the first had its locks. */
+static int check_slots(struct poller *poller, struct arena *arena)
+{
+	_cleanup_(db_result_freep) PGresult *begun = NULL, *locked = NULL;
+	_cleanup_(db_result_freep) PGresult *repaired = NULL, *ended = NULL;
+	int r, end;
+
+	r = query_run(poller, DB_transaction_begin, NULL, &begun);
+	if (r < 0)
+		return r;
+	r = query_run(poller, DB_provider_lock_slots, NULL, &locked);
+	if (r >= 0)
+		r = query_run(poller, DB_provider_recount_slots, NULL,
+			      &repaired);
+	end = query_run(poller,
+			r < 0 ? DB_transaction_rollback : DB_transaction_commit,
+			NULL, &ended);
+	for (int i = 0; r >= 0 && end >= 0 && i < db_rows(repaired); i++)
+		r = log_repair(poller, repaired, i, arena);
+	return r < 0 ? r : end;
+}
+
+static void sweep(struct poller *poller)
+{
+	_cleanup_(arena_freep) struct arena *arena =
+		arena_new(LIMIT_ARENA_TICK_BYTES);
+
+	if (arena && poller->configured && !poller->database_lost &&
+	    release_expired(poller, arena) >= 0 &&
+	    fail_overdue(poller, arena) >= 0)
+		(void)check_slots(poller, arena);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct poller *poller = userdata;
+
+	(void)source;
+	(void)usec;
+	if (poller->stopping)
+		return 0;
+	sweep(poller);
+	poller->swept = true;
+	poller_arm(poller->sweep_timer, SWEEP_EVERY_MS);
+	look_after_work(poller);
+	return 0;
+}
+
+int sweep_init(struct poller *poller, struct fault *reterr_fault)
+{
+	int r = poller_add_timer(poller, &poller->sweep_timer, on_timer,
+				 reterr_fault);
+
+	if (r < 0)
+		return r;
+	poller_arm(poller->sweep_timer, SWEEP_FIRST_MS);
+	return 0;
+}
+
+void sweep_done(struct poller *poller)
+{
+	poller->sweep_timer =
+		sd_event_source_disable_unref(poller->sweep_timer);
+}
