@@ -99,9 +99,11 @@ int store_file_open_folder(struct store *store, const char *key, bool make)
 			       key);
 		next = open_below(fd, name);
 		if (next == -ENOENT && make) {
-			if (mkdirat(fd, name, 0755) == 0)
-				(void)fchmodat(fd, name, 0755, 0);
-			next = open_below(fd, name);
+			if (mkdirat(fd, name, 0755) == 0 &&
+			    fchmodat(fd, name, 0755, 0) < 0)
+				next = -errno;
+			else
+				next = open_below(fd, name);
 		}
 		close_fdp(&fd);
 		fd = next;
