@@ -161,8 +161,7 @@ static int digits_of(double value)
 
 	for (digits = DIGITS_LEAST; digits < DIGITS_MOST; digits++) {
 		(void)snprintf(text, sizeof(text), "%.*g", digits, value);
-		if (memcmp(&(double){ strtod(text, NULL) }, &value,
-			   sizeof(value)) == 0)
+		if (strtod(text, NULL) == value)
 			break;
 	}
 	return digits;

@@ -33,11 +33,10 @@ const char *field_pointer_to(struct field_reader *reader, const char *base,
 			     const char *key)
 {
 	char pointer[JSON_TEXT_POINTER_BYTES];
-	size_t size = strlen(base);
+	size_t size = (size_t)snprintf(pointer, sizeof(pointer), "%s", base);
 
 	if (size >= sizeof(pointer))
 		return base;
-	memcpy(pointer, base, size);
 	(void)json_text_add_key(pointer, &size, key);
 	return arena_strndup(reader->arena, pointer, size);
 }

@@ -242,19 +242,22 @@ static const char *pointer_to(const struct place *place, struct arena *arena)
 static int finder_add(struct finder *finder, const struct place *place,
 		      struct template_reference reference)
 {
-	struct template_reference *larger;
-
 	if (finder->count == LIMIT_REFERENCES)
 		return fault_set(finder->fault, -EFBIG,
 				 "more than %d references", LIMIT_REFERENCES);
 	if (finder->count == finder->room) {
-		finder->room = finder->room ? 2 * finder->room : 8;
-		larger = arena_alloc(finder->arena,
-				     finder->room * sizeof(*larger));
-		if (larger && finder->count > 0)
+		size_t room = finder->room ? 2 * finder->room : 8;
+		struct template_reference *larger =
+			arena_alloc(finder->arena, room * sizeof(*larger));
+
+		if (!larger)
+			return fault_set(finder->fault, -ENOMEM,
+					 "the arena is full");
+		if (finder->count > 0)
 			memcpy(larger, finder->reference,
 			       finder->count * sizeof(*larger));
 		finder->reference = larger;
+		finder->room = room;
 	}
 	reference.where = pointer_to(place, finder->arena);
 	if (arena_failed(finder->arena))
@@ -266,7 +269,7 @@ static int finder_add(struct finder *finder, const struct place *place,
 static int find_in_string(struct finder *finder, const struct place *place,
 			  const char *text)
 {
-	struct piece piece;
+	struct piece piece = { 0 };
 	int r;
 
 	for (;;) {
@@ -292,7 +295,7 @@ static int find_media(struct finder *finder, const struct place *place,
 		      json_t *object)
 {
 	struct template_reference reference = { .is_media = true };
-	const char *name;
+	const char *name = NULL;
 	int r;
 
 	r = read_media(object, &name, &reference.index, finder->fault);
@@ -457,7 +460,7 @@ struct growing {
 static bool grow(struct growing *growing, struct arena *arena, const char *text,
 		 size_t length)
 {
-	if (length > growing->room - growing->size) {
+	if (!growing->text || length > growing->room - growing->size) {
 		size_t room = 2 * (growing->size + length);
 		char *larger = arena_alloc(arena, room);
 
@@ -494,7 +497,7 @@ static int resolve_string(struct resolver *resolver, json_t *string,
 {
 	const char *text = json_string_value(string), *next = text;
 	struct growing growing = { 0 };
-	struct piece piece;
+	struct piece piece = { 0 };
 	int r;
 
 	if (!strchr(text, '$')) {
@@ -540,8 +543,8 @@ static int resolve_media(struct resolver *resolver, json_t *object,
 			 json_t **ret)
 {
 	json_t *value, *form;
-	const char *name;
-	size_t index;
+	const char *name = NULL;
+	size_t index = 0;
 	int r;
 
 	r = read_media(object, &name, &index, resolver->fault);
@@ -573,7 +576,7 @@ static int resolve_array(struct resolver *resolver, json_t *array, size_t depth,
 			 json_t **ret)
 {
 	_cleanup_(json_decrefp) json_t *resolved = json_array();
-	json_t *element, *made;
+	json_t *element, *made = NULL;
 	size_t i;
 	int r;
 
@@ -597,7 +600,7 @@ static int resolve_object(struct resolver *resolver, json_t *object,
 			  size_t depth, json_t **ret)
 {
 	_cleanup_(json_decrefp) json_t *resolved = json_object();
-	json_t *element, *made;
+	json_t *element, *made = NULL;
 	const char *key;
 	int r;
 

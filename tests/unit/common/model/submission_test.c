@@ -272,6 +272,10 @@ static const struct {
 		  "b") ",\"input\":{\"p\":\"${a.output.url}\"}}"),
 	  SUBMISSION_E_INVALID, "dependency_cycle", "/jobs/0",
 	  "2 jobs wait for each other: a -> b -> a" },
+	{ "one before a ring",
+	  BODY(JOB("x") ",\"input\":{}}," JOB(
+		  "a") ",\"input\":{},\"depends_on\":[\"x\",\"a\"]}"),
+	  SUBMISSION_E_INVALID, "dependency_cycle", "/jobs/1", "a -> a" },
 	{ "behind a ring",
 	  BODY(JOB("z") ",\"input\":{},\"depends_on\":[\"a\",\"y\"]}"
 			"," JOB("y") ",\"input\":{}}," JOB(
@@ -422,6 +426,27 @@ static void job_count_has_a_limit(void **state)
 	assert_string_equal(problem.code, "too_many_jobs");
 	assert_string_equal(problem.pointer, "/jobs");
 	assert_non_null(strstr(problem.detail, "10000"));
+}
+
+static void references_have_a_limit(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena =
+		arena_new(LIMIT_ARENA_REQUEST_BYTES);
+	struct submission_problem problem = { 0 };
+	struct submission got;
+	struct body body;
+
+	(void)state;
+	body_begin(&body);
+	(void)fputs(JOB("a") ",\"input\":{}}," JOB("b") ",\"input\":{\"p\":\"",
+		    body.file);
+	for (int i = 0; i <= LIMIT_REFERENCES; i++)
+		(void)fputs("${a.output.x}", body.file);
+	(void)fputs("\"}}", body.file);
+	assert_int_equal(body_parse(&body, arena, &got, &problem),
+			 SUBMISSION_E_INVALID);
+	assert_string_equal(problem.code, "too_large");
+	assert_string_equal(problem.pointer, "/jobs/1/input");
 }
 
 /* A ring of 10,000 is found and named shortly. */
@@ -619,6 +644,7 @@ int main(void)
 		cmocka_unit_test(wrong_bodies_are_named),
 		cmocka_unit_test(large_pipelines_are_read),
 		cmocka_unit_test(job_count_has_a_limit),
+		cmocka_unit_test(references_have_a_limit),
 		cmocka_unit_test(long_cycles_are_named),
 		cmocka_unit_test(texts_have_limits),
 		cmocka_unit_test(problems_keep_values_private),

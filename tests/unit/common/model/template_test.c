@@ -75,6 +75,9 @@ static void references_are_replaced(void **state)
 		{ "[\" ${still.output.raw.ratio} ${still.output.raw.ok}\"]",
 		  "[\" 0.1 true\"]" },
 		{ "[\"a${still.output.raw.empty}b\"]", "[\"ab\"]" },
+		{ "[\"${still.output.raw.empty}${still.output.raw.empty}\"]",
+		  "[\"\"]" },
+		{ "[\"${still.output.raw.empty}x\"]", "[\"x\"]" },
 		{ "[\"=${still.output.raw.deep}\"]",
 		  "[\"=[[{\\\"x-y_z\\\":\\\"found\\\"}]]\"]" },
 		{ "[\"${still.output.raw.seed} \"]", "[\"42 \"]" },
@@ -412,6 +415,15 @@ static void growth_has_a_limit(void **state)
 	assert_int_equal(json_array_append_new(input, json_string(text)), 0);
 	assert_int_equal(template_find(input, arena, &found, &where, NULL),
 			 -EFBIG);
+	assert_int_equal(
+		template_resolve(input, &values, arena, &resolved, NULL),
+		TEMPLATE_E_REFERENCE_MISSING);
+	assert_int_equal(json_object_set_new(json_object_get(outputs, "a"), "x",
+					     json_integer(1)),
+			 0);
+	assert_int_equal(
+		template_resolve(input, &values, arena, &resolved, NULL),
+		-EFBIG);
 	text[13 * LIMIT_REFERENCES] = '\0';
 	assert_int_equal(json_array_set_new(input, 0, json_string(text)), 0);
 	assert_int_equal(template_find(input, arena, &found, &where, NULL), 0);

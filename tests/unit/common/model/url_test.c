@@ -62,6 +62,8 @@ static void other_urls_are_refused(void **state)
 		"://a",
 		"1http://a",
 		"ht tp://a",
+		"ht_tp://a",
+		"https:/x://a",
 		"data:video/mp4;base64,AAAA",
 		"javascript:alert(1)",
 		"https://user@a.example/",
