@@ -156,7 +156,9 @@ WITH lane AS (
     (SELECT cancel_at FROM job_starts WHERE cancel_at IS NOT NULL
       ORDER BY cancel_at LIMIT 1)
 )
-SELECT greatest(0, ceil(extract(epoch FROM min(at) - now()) * 1000))::bigint AS due_ms
+SELECT CASE WHEN min(at) IS NOT NULL
+            THEN greatest(0, ceil(extract(epoch FROM min(at) - now()) * 1000))::bigint
+            END AS due_ms
   FROM planned;
 
 -- name: job_renew
