@@ -22,7 +22,6 @@
 #include "common/provider/wire.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 enum {

@@ -335,7 +335,7 @@ int replicate_cancel_event(const struct job *job,
 			   struct provider_event *ret,
 			   struct fault *reterr_fault)
 {
-	struct provider_event event;
+	struct provider_event event = wire_event(JOB_NO_ANSWER);
 	int r = replicate_status_event(job, response, now_unix_s, arena, &event,
 				       reterr_fault);
 

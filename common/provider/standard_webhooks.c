@@ -65,30 +65,27 @@ bool standard_webhooks_is_key(const char *key, struct arena *arena)
 	return decode_key(key, arena, &size) != NULL;
 }
 
-/* Is there "v1,SIGNATURE" in the list? Labels of other versions never count:
- * what they mean is not for us to guess. */
-static bool list_has(const char *list, const uint8_t want[SHA256_BYTES],
-		     struct arena *arena)
+/* The n-th signature of version 1 in the list; NULL past the last. Labels of
+ * other versions never count: what they mean is not for us to guess. */
+static const uint8_t *find_signature(const char *list, size_t n,
+				     struct arena *arena)
 {
-	bool found = false;
-
 	for (int i = 0; *list && i < STANDARD_WEBHOOKS_SIGNATURES; i++) {
 		size_t length = strcspn(list, " ");
 
 		if (text_starts_with(list, "v1,")) {
 			size_t size = 0;
-			uint8_t *bytes =
+			const uint8_t *bytes =
 				text_from_base64(list + 3, length - 3,
 						 TEXT_BASE64, arena, &size);
 
-			if (bytes && size == SHA256_BYTES &&
-			    crypto_equal(bytes, want, SHA256_BYTES))
-				found = true;
+			if (bytes && size == SHA256_BYTES && n-- == 0)
+				return bytes;
 		}
 		list += length;
 		list += strspn(list, " ");
 	}
-	return found;
+	return NULL;
 }
 
 static char *signed_content(const struct provider_webhook *webhook,
@@ -112,14 +109,33 @@ static char *signed_content(const struct provider_webhook *webhook,
 	return content;
 }
 
+/* Would this key have signed any of these? */
+static bool fits(const char *key_text, const char *content, size_t content_size,
+		 const char *signatures, struct arena *arena)
+{
+	size_t key_size = 0;
+	const uint8_t *key = decode_key(key_text, arena, &key_size);
+	const uint8_t *signature;
+	uint8_t digest[SHA256_BYTES];
+	bool found = false;
+
+	if (!key)
+		return false;
+	crypto_hmac_sha256(key, key_size, content, content_size, digest);
+	for (size_t n = 0; (signature = find_signature(signatures, n, arena));
+	     n++)
+		if (crypto_equal(signature, digest, SHA256_BYTES))
+			found = true;
+	return found;
+}
+
 enum provider_verdict
 standard_webhooks_verify(const struct provider_webhook *webhook,
 			 struct arena *arena, const char **ret_delivery_id)
 {
 	struct delivery delivery;
-	size_t usable = 0;
-	bool genuine = false;
 	size_t content_size = 0;
+	bool genuine = false;
 	char *content;
 
 	*ret_delivery_id = NULL;
@@ -127,27 +143,17 @@ standard_webhooks_verify(const struct provider_webhook *webhook,
 		return PROVIDER_UNSIGNED;
 	if (!read_delivery(webhook, &delivery))
 		return PROVIDER_FORGED;
+	if (!find_signature(delivery.signatures, 0, arena))
+		return arena_failed(arena) ? PROVIDER_KEY_UNKNOWN
+					   : PROVIDER_FORGED;
 
 	content = signed_content(webhook, &delivery, arena, &content_size);
-	for (size_t i = 0; content && i < webhook->key_count; i++) {
-		size_t key_size = 0;
-		uint8_t *key =
-			decode_key(webhook->key[i].key, arena, &key_size);
-		uint8_t digest[SHA256_BYTES];
-
-		if (!key)
-			continue;
-		usable++;
-		crypto_hmac_sha256(key, key_size, content, content_size,
-				   digest);
-		if (list_has(delivery.signatures, digest, arena))
+	for (size_t i = 0; content && i < webhook->key_count; i++)
+		if (fits(webhook->key[i].key, content, content_size,
+			 delivery.signatures, arena))
 			genuine = true;
-	}
 
-	if (arena_failed(arena) || usable == 0)
-		return PROVIDER_KEY_UNKNOWN;
-	if (!genuine)
-		return PROVIDER_FORGED;
-	*ret_delivery_id = arena_strdup(arena, delivery.id);
+	if (genuine && !arena_failed(arena))
+		*ret_delivery_id = arena_strdup(arena, delivery.id);
 	return *ret_delivery_id ? PROVIDER_GENUINE : PROVIDER_KEY_UNKNOWN;
 }

@@ -19,9 +19,10 @@ enum {
  * Check a delivery against every key; see provider_verify_fn.
  *
  * Keys are base64 with or without the prefix whsec_; one that is not is
- * skipped. Without any usable key the verdict is PROVIDER_KEY_UNKNOWN, and
- * also when the arena is full: then nobody looked. The delivery id is given
- * for PROVIDER_GENUINE only.
+ * skipped. A well-formed signature that fits no key is
+ * PROVIDER_KEY_UNKNOWN, because secrets are rotated; so is everything when
+ * the arena is full, for then nobody looked. The delivery id is given for
+ * PROVIDER_GENUINE only.
  */
 provider_verify_fn standard_webhooks_verify;
 

@@ -7,7 +7,6 @@
 #include "common/provider/wire.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 #include <strings.h>
 
@@ -73,10 +72,12 @@ static const char *signing_input(const struct account *account,
 {
 	json_auto_t *header = json_pack("{s:s, s:s, s:s*}", "alg", "RS256",
 					"typ", "JWT", "kid", account->key_id);
-	json_auto_t *claims = json_pack(
-		"{s:s, s:s, s:s, s:I, s:I}", "iss", account->email, "scope",
-		scope, "aud", account->token_uri, "iat", (json_int_t)now_unix_s,
-		"exp", (json_int_t)(now_unix_s + ASSERTION_LIFETIME_S));
+	json_int_t issued = now_unix_s;
+	json_int_t expires = issued + ASSERTION_LIFETIME_S;
+	json_auto_t *claims =
+		json_pack("{s:s, s:s, s:s, s:I, s:I}", "iss", account->email,
+			  "scope", scope, "aud", account->token_uri, "iat",
+			  issued, "exp", expires);
 	const char *one = encode_json(header, arena);
 	const char *other = encode_json(claims, arena);
 

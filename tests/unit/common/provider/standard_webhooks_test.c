@@ -117,35 +117,36 @@ static void published_vectors_verify(void **state)
 		assert_int_equal(verify(&delivery), PROVIDER_GENUINE);
 		/* one byte less of the body */
 		delivery.webhook.body_bytes--;
-		assert_int_equal(verify(&delivery), PROVIDER_FORGED);
+		assert_int_equal(verify(&delivery), PROVIDER_KEY_UNKNOWN);
 	}
 }
 
-static void one_changed_part_is_forged(void **state)
+/* Wrong, or signed by a secret that we have not fetched yet: who can tell? */
+static void one_changed_part_fits_no_key(void **state)
 {
 	struct delivery delivery;
 
 	(void)state;
 	set_up(&delivery, &vectors[0]);
 	delivery.header[1].value = "msg_p5jXN8AQM9LWM0D4loKWxJeK";
-	assert_int_equal(verify(&delivery), PROVIDER_FORGED);
+	assert_int_equal(verify(&delivery), PROVIDER_KEY_UNKNOWN);
 
 	set_up(&delivery, &vectors[0]);
 	delivery.header[2].value = "1614265331";
-	assert_int_equal(verify(&delivery), PROVIDER_FORGED);
+	assert_int_equal(verify(&delivery), PROVIDER_KEY_UNKNOWN);
 
 	set_up(&delivery, &vectors[0]);
 	delivery.webhook.body = "{\"test\": 2432232315}";
-	assert_int_equal(verify(&delivery), PROVIDER_FORGED);
+	assert_int_equal(verify(&delivery), PROVIDER_KEY_UNKNOWN);
 
 	set_up(&delivery, &vectors[0]);
 	delivery.header[3].value =
 		"v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OA=";
-	assert_int_equal(verify(&delivery), PROVIDER_FORGED);
+	assert_int_equal(verify(&delivery), PROVIDER_KEY_UNKNOWN);
 
 	set_up(&delivery, &vectors[0]);
 	delivery.key[0].key = vectors[1].secret;
-	assert_int_equal(verify(&delivery), PROVIDER_FORGED);
+	assert_int_equal(verify(&delivery), PROVIDER_KEY_UNKNOWN);
 }
 
 static void header_forms(void **state)
@@ -190,7 +191,7 @@ static void header_forms(void **state)
 		{ "twice", 3, GOOD " " GOOD, PROVIDER_GENUINE },
 		{ "blanks around", 3, "  " GOOD "  ", PROVIDER_GENUINE },
 		{ "blanks between", 3, BAD "   " GOOD, PROVIDER_GENUINE },
-		{ "only wrong ones", 3, BAD " " BAD, PROVIDER_FORGED },
+		{ "only wrong ones", 3, BAD " " BAD, PROVIDER_KEY_UNKNOWN },
 		{ "comma list", 3, BAD "," GOOD, PROVIDER_FORGED },
 	};
 
@@ -272,7 +273,7 @@ static void any_of_several_keys_will_do(void **state)
 	delivery.key[0].key = "whsec_!not base64";
 	assert_int_equal(verify(&delivery), PROVIDER_GENUINE);
 	delivery.key[1].key = vectors[2].secret;
-	assert_int_equal(verify(&delivery), PROVIDER_FORGED);
+	assert_int_equal(verify(&delivery), PROVIDER_KEY_UNKNOWN);
 }
 
 static void without_a_usable_key_nobody_knows(void **state)
@@ -364,7 +365,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(published_vectors_verify),
-		cmocka_unit_test(one_changed_part_is_forged),
+		cmocka_unit_test(one_changed_part_fits_no_key),
 		cmocka_unit_test(header_forms),
 		cmocka_unit_test(five_minutes_either_way),
 		cmocka_unit_test(doubled_headers_are_forged),
