@@ -92,7 +92,7 @@ PROGRAMS := $(patsubst %,$(BUILD)/%,\
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC) $(DB_SRC) $(STORE_SRC))
 GEN      := $(BUILD)/gen/queries.inc $(BUILD)/gen/migrations.inc
 ALL_SRC  := $(PURE_SRC) $(WORK_SRC) $(call sources,fcgi poller) \
-	$(SUPPORT_SRC) $(SIM_SRC) $(STACK_SRC) $(UNIT_SRC) $(SERVED_SRC) \
+	$(SUPPORT_SRC) $(SIM_SRC) $(STACK_SRC) $(UNIT_SRC) $(DB_SRC) \
 	$(DB_HELP_SRC) $(STORE_SRC)
 HDRS     := $(sort $(shell find common fcgi poller tests -name '*.h' \
 	-not -path '*/node_modules/*'))
