@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- API keys, readiness, and the removal of what is too old.
 
 -- name: api_key_add

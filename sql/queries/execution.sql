@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Submitting, and what the API shows.
 
 -- name: execution_submit
@@ -41,10 +42,11 @@ WITH execution AS (
     RETURNING id, status
 ), dependency AS (
     INSERT INTO job_dependencies (parent_id, child_id)
-    SELECT dependency.parent_id, dependency.child_id
+    SELECT parent.id, dependency.child_id
       FROM json_to_recordset($3::json) AS dependency (
-               execution_id uuid, parent_id uuid, child_id uuid)
+               execution_id uuid, parent_ids uuid[], child_id uuid)
       JOIN execution ON execution.id = dependency.execution_id
+           CROSS JOIN LATERAL unnest(dependency.parent_ids) AS parent (id)
 ), event AS (
     INSERT INTO job_events (job_id, attempt, event, to_status, why)
     SELECT id, 0, 'submitted', status,
@@ -152,13 +154,19 @@ SELECT id, (extract(epoch FROM at) * 1000)::bigint AS at_unix_ms, attempt,
  ORDER BY id
  LIMIT $3::integer;
 
+-- name: job_provider
+-- params: id uuid
+-- Who sends webhooks for this job?
+SELECT provider FROM execution_jobs WHERE id = $1::uuid;
+
 -- name: job_for_webhook
 -- params: ids uuid[], delivery_keys text[]
 -- What a webhook's meaning depends on, a row per job asked for; n is its
 -- place in the arrays.
 SELECT asked.n, job.id, job.execution_id, job.name, job.provider, job.model,
        job.status, job.version, job.attempt, job.max_attempts, job.falters,
-       job.provider_job_id, job.provider_ref,
+       job.start_failures, job.provider_job_id, job.provider_ref,
+       job.cancel_requested_at IS NOT NULL AS cancel_requested,
        EXISTS (SELECT FROM webhook_inbox AS inbox
                 WHERE inbox.job_id = job.id
                   AND inbox.delivery_key = asked.delivery_key) AS repeated

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- What happens to jobs. C decides (common/model/job.c), these statements
 -- compare and set. See sql/README.md for the rules they all keep: arrays in,
 -- locks in the order executions, execution_jobs, providers, each sorted.

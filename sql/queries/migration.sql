@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Used by db_migrate() alone, which runs them by their text: on an empty
 -- database nothing can be prepared yet.
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Limits, rates, breakers and verification keys of providers.
 
 -- name: provider_configure

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Paid starts that nobody waits for any more.
 
 -- name: start_claim_stray

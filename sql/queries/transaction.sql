@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Transactions, for the few places where one statement cannot do it.
 
 -- name: transaction_begin

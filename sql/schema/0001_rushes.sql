@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- 0001: executions, their jobs, what waits for what, and what was paid.
 -- Times are the database's own; every schedule and lease uses its clock.
 
