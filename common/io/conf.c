@@ -118,9 +118,14 @@ static int load_row(const struct conf_row *row, enum conf_program program,
 	}
 	if (r >= 0 && value)
 		r = row->parse(row, value, arena, conf, &rest);
+	/* What looks wrong may only have been cut for want of memory. */
+	if (arena_failed(arena) || r == -ENOMEM)
+		return fault_set(reterr_fault, -ENOMEM,
+				 "%s: the configuration is too long",
+				 row->name);
 	if (r < 0)
-		return fault_set(reterr_fault, r == -ENOMEM ? r : -EINVAL,
-				 "%s %s", row->name, rest.text);
+		return fault_set(reterr_fault, -EINVAL, "%s %s", row->name,
+				 rest.text);
 	return 0;
 }
 
