@@ -363,17 +363,20 @@ WITH move AS MATERIALIZED (
                ELSE coalesce(moved.via, job.completed_via) END,
            error_code = CASE
                WHEN NOT job_is_terminal(change.becomes) THEN moved.error_code
+               WHEN change.asked AND NOT job_is_terminal(change.was) THEN moved.error_code
                WHEN change.asked THEN coalesce(moved.error_code, job.error_code)
                WHEN change.was = 'waiting' THEN 'dependency_failed'
                ELSE job.error_code END,
            error_message = CASE
                WHEN NOT job_is_terminal(change.becomes) THEN moved.error_message
+               WHEN change.asked AND NOT job_is_terminal(change.was) THEN moved.error_message
                WHEN change.asked THEN coalesce(moved.error_message, job.error_message)
                WHEN change.was = 'waiting' THEN
                    CASE change.becomes WHEN 'failed' THEN $4::text ELSE $5::text END
                ELSE job.error_message END,
            billed = CASE
                WHEN NOT job_is_terminal(change.becomes) THEN moved.billed
+               WHEN change.asked AND NOT job_is_terminal(change.was) THEN moved.billed
                WHEN change.asked THEN coalesce(moved.billed, job.billed)
                WHEN change.was = 'waiting' THEN 'no'
                ELSE job.billed END,
