@@ -142,6 +142,23 @@ static struct trouble guess_trouble(const struct fal_trouble *trouble)
 	return guess;
 }
 
+/* "Invalid status code: 422" says less than the type does: then both. */
+static const char *explain(const struct fal_trouble *trouble,
+			   struct arena *arena)
+{
+	const char *text = json_string_value(trouble->message);
+	const char *joined;
+
+	if (trouble->type && text && fal_status_in_text(text)) {
+		joined = arena_printf(arena, "%s (%s)", trouble->type, text);
+		return joined ? wire_message(joined, arena) : NULL;
+	}
+	if (trouble->message && !json_is_null(trouble->message))
+		return wire_message_json(trouble->message, arena);
+	return wire_message(
+		trouble->type ? trouble->type : "the request failed", arena);
+}
+
 struct provider_event fal_failure(const struct fal_trouble *trouble,
 				  struct arena *arena)
 {
@@ -161,12 +178,6 @@ struct provider_event fal_failure(const struct fal_trouble *trouble,
 	event = wire_event(found.kind);
 	event.error_code = found.code;
 	event.billed = found.billed;
-	if (trouble->message && !json_is_null(trouble->message))
-		event.error_message =
-			wire_message_json(trouble->message, arena);
-	else if (trouble->type)
-		event.error_message = wire_message(trouble->type, arena);
-	else
-		event.error_message = "the request failed";
+	event.error_message = explain(trouble, arena);
 	return event;
 }

@@ -31,12 +31,14 @@ static const struct {
 	{ "aborted",	JOB_PROVIDER_CANCELLED }, /* before it began to run */
 };
 
-/* The codes in error texts that its manual lists; others are the model's. */
+/* The codes in error texts that its manual lists, and E005, with which the
+ * safety filters of many models answer; others are the model's own. */
 static const struct {
 	const char *word;
 	enum job_event kind;
 	const char *code;
 } errors[] = {
+	{ "E005",  JOB_PROVIDER_FAILED,	  "content_refused" },
 	{ "E1001", JOB_PROVIDER_FAILED,	  "out_of_memory" },
 	{ "E4875", JOB_PROVIDER_FAILED,	  "invalid_input" },
 	{ "E8367", JOB_PROVIDER_FAILED,	  "provider_stopped" },
@@ -97,6 +99,24 @@ static double logs_progress(const json_t *logs)
 	return -1;
 }
 
+static bool is_alphanumeric(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+	       (c >= 'A' && c <= 'Z');
+}
+
+/* Is the code in the text, and not just a part of some longer id? */
+static bool has_word(const char *text, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (const char *at = strstr(text, word); at; at = strstr(at + 1, word))
+		if ((at == text || !is_alphanumeric(at[-1])) &&
+		    !is_alphanumeric(at[length]))
+			return true;
+	return false;
+}
+
 static void explain_failure(json_t *prediction, struct arena *arena,
 			    struct provider_event *event)
 {
@@ -105,7 +125,7 @@ static void explain_failure(json_t *prediction, struct arena *arena,
 	const char *code = "provider_failed";
 
 	for (size_t i = 0; text && i < COUNT_OF(errors); i++) {
-		if (!strstr(text, errors[i].word))
+		if (!has_word(text, errors[i].word))
 			continue;
 		event->kind = errors[i].kind;
 		code = errors[i].code;
