@@ -19,7 +19,7 @@
 	"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 static char last_request[PEER_REQUEST_MAX];
-static const char *next_answer;
+static _Atomic(const char *) next_answer;
 
 struct fixture {
 	sd_event *event;
@@ -34,12 +34,14 @@ struct fixture {
 
 static bool serve(struct peer *peer, int fd, const char *request)
 {
+	const char *answer = atomic_load(&next_answer);
+
 	(void)peer;
 	(void)snprintf(last_request, sizeof(last_request), "%s", request);
-	if (!next_answer)
+	if (!answer)
 		return false;
-	peer_say(fd, next_answer);
-	return strstr(next_answer, "Connection: close") == NULL;
+	peer_say(fd, answer);
+	return strstr(answer, "Connection: close") == NULL;
 }
 
 static int set_up(void **state)
