@@ -14,8 +14,9 @@
 #include <string.h>
 
 enum {
-	KNOWN_BYTES = 512, /* of the list of providers */
-	CYCLE_NAMES = 6,   /* of a cycle, named in the sentence */
+	KNOWN_BYTES = 512,		/* of the list of providers */
+	SCRATCH_BYTES = 16 * LIMIT_MIB, /* for one job's references */
+	CYCLE_NAMES = 6,		/* of a cycle, named in the sentence */
 };
 
 struct parser {
@@ -270,14 +271,17 @@ static int add_implied(struct parser *parser, struct edges *edges,
 	return 0;
 }
 
-static int find_references(struct parser *parser, size_t place, json_t *input,
+static int find_references(struct parser *parser, size_t place,
+			   struct arena *scratch,
 			   struct template_references *ret)
 {
+	json_t *input =
+		json_object_get(json_array_get(parser->jobs, place), "input");
 	const char *where;
 	struct fault fault;
 	int r;
 
-	r = template_find(input, parser->fields.arena, ret, &where, &fault);
+	r = template_find(input, scratch, ret, &where, &fault);
 	if (r == TEMPLATE_E_SYNTAX)
 		return field_refuse(
 			&parser->fields, "bad_reference",
@@ -306,15 +310,18 @@ static int compare_places(const void *one, const void *other)
 
 static int take_edges(struct parser *parser, size_t place)
 {
-	json_t *object = json_array_get(parser->jobs, place);
-	json_t *depends_on = json_object_get(object, "depends_on");
+	/* References are many and short-lived: an arena of their own. */
+	_cleanup_(arena_freep) struct arena *scratch = arena_new(SCRATCH_BYTES);
+	json_t *depends_on = json_object_get(
+		json_array_get(parser->jobs, place), "depends_on");
 	struct template_references references;
 	struct edges edges = { .place = place };
 	size_t most;
 	int r;
 
-	r = find_references(parser, place, json_object_get(object, "input"),
-			    &references);
+	if (!scratch)
+		return -ENOMEM;
+	r = find_references(parser, place, scratch, &references);
 	if (r != 0)
 		return r;
 	most = least(json_array_size(depends_on) + references.count,

@@ -240,7 +240,7 @@ static const char *pointer_to(const struct place *place, struct arena *arena)
 }
 
 static int finder_add(struct finder *finder, const struct place *place,
-		      struct template_reference reference)
+		      struct template_reference *reference)
 {
 	if (finder->count == LIMIT_REFERENCES)
 		return fault_set(finder->fault, -EFBIG,
@@ -259,16 +259,18 @@ static int finder_add(struct finder *finder, const struct place *place,
 		finder->reference = larger;
 		finder->room = room;
 	}
-	reference.where = pointer_to(place, finder->arena);
+	if (!reference->where)
+		reference->where = pointer_to(place, finder->arena);
 	if (arena_failed(finder->arena))
 		return fault_set(finder->fault, -ENOMEM, "the arena is full");
-	finder->reference[finder->count++] = reference;
+	finder->reference[finder->count++] = *reference;
 	return 0;
 }
 
 static int find_in_string(struct finder *finder, const struct place *place,
 			  const char *text)
 {
+	struct template_reference reference = { 0 };
 	struct piece piece = { 0 };
 	int r;
 
@@ -280,13 +282,11 @@ static int find_in_string(struct finder *finder, const struct place *place,
 			return r;
 		if (piece.kind == PIECE_TEXT)
 			continue;
-		r = finder_add(
-			finder, place,
-			(struct template_reference){
-				.job = arena_strndup(finder->arena, piece.name,
-						     piece.name_length),
-			});
-		if (r < 0)
+		reference.job = arena_strndup(finder->arena, piece.name,
+					      piece.name_length);
+		/* Its pointer, once made, serves all of the string. */
+		r = finder_add(finder, place, &reference);
+		if (r != 0)
 			return r;
 	}
 }
@@ -304,7 +304,7 @@ static int find_media(struct finder *finder, const struct place *place,
 	if (r != 0)
 		return r;
 	reference.job = arena_strdup(finder->arena, name);
-	return finder_add(finder, place, reference);
+	return finder_add(finder, place, &reference);
 }
 
 static int find(struct finder *finder, const struct place *place, json_t *value,

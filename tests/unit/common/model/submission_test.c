@@ -449,6 +449,31 @@ static void references_have_a_limit(void **state)
 	assert_string_equal(problem.pointer, "/jobs/1/input");
 }
 
+/* The largest default body, all references, in the arena of a request. */
+static void many_references_fit_a_request(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena =
+		arena_new(LIMIT_ARENA_REQUEST_BYTES);
+	struct submission_problem problem = { 0 };
+	struct submission got;
+	struct body body;
+
+	(void)state;
+	body_begin(&body);
+	(void)fputs(JOB("a") ",\"input\":{}}", body.file);
+	for (int job = 0; job < 32; job++) {
+		(void)fprintf(body.file, "," JOB("j%d") ",\"input\":{\"p\":[1",
+			      job);
+		for (int i = 0; i < 9000; i++)
+			(void)fputs(",\"${a.output}\"", body.file);
+		(void)fputs("]}}", body.file);
+	}
+	(void)fflush(body.file);
+	assert_in_range(body.size, 4000000, LIMIT_BODY_BYTES);
+	assert_int_equal(body_parse(&body, arena, &got, &problem), 0);
+	assert_int_equal(got.edge_count, 32);
+}
+
 /* A ring of 10,000 is found and named shortly. */
 static void long_cycles_are_named(void **state)
 {
@@ -645,6 +670,7 @@ int main(void)
 		cmocka_unit_test(large_pipelines_are_read),
 		cmocka_unit_test(job_count_has_a_limit),
 		cmocka_unit_test(references_have_a_limit),
+		cmocka_unit_test(many_references_fit_a_request),
 		cmocka_unit_test(long_cycles_are_named),
 		cmocka_unit_test(texts_have_limits),
 		cmocka_unit_test(problems_keep_values_private),
