@@ -154,6 +154,15 @@ SELECT id, (extract(epoch FROM at) * 1000)::bigint AS at_unix_ms, attempt,
  ORDER BY id
  LIMIT $3::integer;
 
+-- name: job_brief
+-- params: id uuid, owner text
+-- What cancelling and retrying start from.
+SELECT job.id, job.execution_id, job.provider, job.status, job.attempt,
+       job.cancel_requested_at IS NOT NULL AS cancel_requested
+  FROM execution_jobs AS job
+  JOIN executions AS execution ON execution.id = job.execution_id
+ WHERE job.id = $1::uuid AND execution.owner = $2::text;
+
 -- name: job_provider
 -- params: id uuid
 -- Who sends webhooks for this job?

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/flow/webhook.h"
+
+#include "common/flow/advance.h"
+#include "common/flow/move.h"
+#include "common/io/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+	/* How often a webhook may lose to somebody faster. */
+	RACES_MOST = 6,
+	/* The poller fetches keys on wake at most this often: younger ones
+	 * that do not fit mean a forgery, not a rotation. */
+	KEYS_NEW_S = 60,
+};
+
+/* ---- judging ------------------------------------------------------------ */
+
+enum webhook_trust webhook_judge(const struct webhook_judging *judging,
+				 struct arena *arena,
+				 const char **ret_delivery_id)
+{
+	bool stale = !judging->keys_configured &&
+		     (judging->webhook->key_count == 0 ||
+		      judging->keys_age_s > KEYS_NEW_S);
+
+	*ret_delivery_id = NULL;
+	if (!judging->ops->verify)
+		return WEBHOOK_HINT;
+	switch (judging->ops->verify(judging->webhook, arena,
+				     ret_delivery_id)) {
+	case PROVIDER_GENUINE:
+		return WEBHOOK_GENUINE;
+	case PROVIDER_FORGED:
+		return WEBHOOK_REFUSED;
+	case PROVIDER_UNSIGNED:
+		return judging->webhook->key_count > 0 ? WEBHOOK_REFUSED :
+							 WEBHOOK_HINT;
+	case PROVIDER_KEY_UNKNOWN:
+		if (!judging->keys_configured && !judging->keys_are_new)
+			return WEBHOOK_UNSURE;
+		return stale ? WEBHOOK_HINT : WEBHOOK_REFUSED;
+	}
+	return WEBHOOK_REFUSED;
+}
+
+/* ---- the job as it stands ----------------------------------------------- */
+
+struct target {
+	const char *id; /* NULL: no such job */
+	const char *execution_id;
+	const char *provider;
+	const char *provider_job_id;
+	enum job_state state;
+	int64_t version;
+	int32_t attempt;
+	int32_t max_attempts;
+	int32_t falters;
+	int32_t start_failures;
+	bool cancel_requested;
+	bool repeated;
+};
+
+static int read_target(const PGresult *rows, int i, struct arena *arena,
+		       struct target *targets, size_t count,
+		       struct fault *reterr_fault)
+{
+	struct db_row row = db_row(rows, i, arena);
+	int64_t n = db_row_int64(&row, "n");
+	struct target target = {
+		.id = db_row_text(&row, "id"),
+		.execution_id = db_row_text(&row, "execution_id"),
+		.provider = db_row_text(&row, "provider"),
+		.provider_job_id = db_row_text_or_null(&row, "provider_job_id"),
+		.state = job_state_from_name(db_row_text(&row, "status")),
+		.version = db_row_int64(&row, "version"),
+		.attempt = db_row_int32(&row, "attempt"),
+		.max_attempts = db_row_int32(&row, "max_attempts"),
+		.falters = db_row_int32(&row, "falters"),
+		.start_failures = db_row_int32(&row, "start_failures"),
+		.cancel_requested = db_row_bool(&row, "cancel_requested"),
+		.repeated = db_row_bool(&row, "repeated"),
+	};
+	int r;
+
+	r = db_row_end(&row, reterr_fault);
+	if (r < 0)
+		return r;
+	if (n < 1 || (size_t)n > count || target.state == JOB_STATE_NONE)
+		return fault_set(reterr_fault, -EBADMSG,
+				 "job_for_webhook: odd row");
+	targets[n - 1] = target;
+	return 0;
+}
+
+static int read_targets(struct db *db, struct webhook_item *const *items,
+			size_t count, struct arena *arena,
+			struct target *targets, struct fault *reterr_fault)
+{
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	const char **ids = arena_alloc(arena, count * sizeof(*ids));
+	const char **keys = arena_alloc(arena, count * sizeof(*keys));
+	const char *params[2];
+	int r;
+
+	if (!ids || !keys)
+		return fault_set(reterr_fault, -ENOMEM, "arena is full");
+	for (size_t i = 0; i < count; i++) {
+		ids[i] = items[i]->job_id;
+		keys[i] = items[i]->delivery_key;
+	}
+	params[0] = db_array_text(ids, count, arena);
+	params[1] = db_array_text(keys, count, arena);
+	if (!params[0] || !params[1])
+		return fault_set(reterr_fault, -ENOMEM, "arena is full");
+	r = db_run(db, DB_job_for_webhook, params, &rows, reterr_fault);
+	if (r != 0)
+		return r < 0 ? r : -EPROTO;
+
+	memset(targets, 0, count * sizeof(*targets));
+	for (int i = 0; r == 0 && i < db_rows(rows); i++)
+		r = read_target(rows, i, arena, targets, count, reterr_fault);
+	return r;
+}
+
+/* ---- deciding ----------------------------------------------------------- */
+
+/* A move that leaves the state alone. */
+static struct move stay(const struct target *target, enum job_event event,
+			const char *why)
+{
+	struct move move = move_init(target->id, event, target->state,
+				     &(struct job_decision){
+					     .to = target->state,
+					     .why = why,
+				     });
+
+	move.quiet = true;
+	move.version = target->version;
+	move.execution_id = target->execution_id;
+	move.provider = target->provider;
+	return move;
+}
+
+/* Look now. @return whether there is anything to look at */
+static bool decide_hint(const struct target *target, struct move *ret)
+{
+	if (target->state != JOB_PROCESSING &&
+	    target->state != JOB_START_UNKNOWN)
+		return false;
+	*ret = stay(target, JOB_PROGRESS, "a webhook asks to look now");
+	ret->due_ms = 0;
+	return true;
+}
+
+/* Remember that it came, and the provider's id, for nothing paid may be
+ * forgotten. */
+static struct move record(const struct target *target,
+			  const struct webhook_item *item, int32_t attempt)
+{
+	struct move move = stay(target, item->event.kind,
+				"a webhook that changes nothing");
+
+	move.attempt = attempt;
+	move.provider_job_id = item->event.provider_job_id;
+	move.delivery_key = item->delivery_key;
+	return move;
+}
+
+static bool says_it_lives(const struct provider_event *event)
+{
+	return event->kind == JOB_RENDERED || event->kind == JOB_PROGRESS ||
+	       event->kind == JOB_ACCEPTED || event->kind == JOB_RESULT_READY;
+}
+
+/* A start that a newer one has overtaken: it was paid as well, and nobody
+ * waits for it any more. */
+static struct move decide_overtaken(const struct target *target,
+				    const struct webhook_item *item)
+{
+	struct move move = record(target, item, item->attempt);
+
+	move.stray = says_it_lives(&item->event);
+	return move;
+}
+
+static int decide_event(const struct conf *conf, const struct target *target,
+			struct webhook_item *item, struct arena *arena,
+			struct move *ret, struct fault *reterr_fault)
+{
+	const struct advance_job job = {
+		.id = target->id,
+		.execution_id = target->execution_id,
+		.ops = item->ops,
+		.state = target->state,
+		.claim = MOVE_ANY,
+		.version = target->version,
+		.attempt = target->attempt,
+		.max_attempts = target->max_attempts,
+		.start_failures = target->start_failures,
+		.falters = target->falters,
+		.cancel_requested = target->cancel_requested,
+		.via = "webhook",
+	};
+	int r;
+
+	r = advance_event(conf, &job, &item->event, arena, ret, reterr_fault);
+	if (r < 0)
+		return r;
+	if (r > 0) {
+		*ret = record(target, item, target->attempt);
+		return 0;
+	}
+	item->wake = ret->becomes != target->state;
+	ret->delivery_key = item->delivery_key;
+	return 0;
+}
+
+/* An event that asks for another request of ours is a hint, however genuine
+ * it is. */
+static bool is_hint(const struct webhook_item *item)
+{
+	return item->hint || item->event.hint ||
+	       item->event.kind == JOB_RESULT_READY ||
+	       item->event.kind == JOB_NO_ANSWER;
+}
+
+/* Without a token, its body has to name the start that the job waits for. */
+static bool names_the_job(const struct webhook_item *item,
+			  const struct target *target)
+{
+	return !item->hint && item->event.provider_job_id &&
+	       target->provider_job_id &&
+	       strcmp(item->event.provider_job_id, target->provider_job_id) ==
+		       0;
+}
+
+/* @return 0 with the outcome decided; 1 with a move to be made; -ENOMEM */
+static int decide(const struct conf *conf, const struct target *target,
+		  struct webhook_item *item, struct arena *arena,
+		  struct move *ret, struct fault *reterr_fault)
+{
+	int r;
+
+	item->wake = false;
+	item->outcome = WEBHOOK_NO_EFFECT;
+	if (!target->id || strcmp(target->provider, item->ops->name) != 0) {
+		item->outcome = WEBHOOK_JOB_UNKNOWN;
+		return 0;
+	}
+	if (item->attempt == 0 && !names_the_job(item, target)) {
+		item->outcome = WEBHOOK_WRONG_JOB;
+		return 0;
+	}
+	if (target->repeated || item->attempt > target->attempt)
+		return 0;
+	if (item->attempt != 0 && item->attempt < target->attempt) {
+		if (item->hint)
+			return 0;
+		*ret = decide_overtaken(target, item);
+		item->wake = ret->stray;
+		return 1;
+	}
+	if (is_hint(item)) {
+		item->wake = decide_hint(target, ret);
+		return item->wake ? 1 : 0;
+	}
+	r = decide_event(conf, target, item, arena, ret, reterr_fault);
+	return r < 0 ? r : 1;
+}
+
+/* ---- committing --------------------------------------------------------- */
+
+struct batch {
+	const struct conf *conf;
+	struct db *db;
+	struct arena *arena;
+	struct webhook_item **item; /* not decided yet, in order of arrival */
+	size_t count;
+	struct target *target;
+	struct move *move;
+	struct webhook_item **mover; /* whose move it is */
+	struct move_result *result;
+	size_t move_count;
+};
+
+static bool has_mover(const struct batch *batch, const char *job_id)
+{
+	for (size_t i = 0; i < batch->move_count; i++) {
+		if (strcmp(batch->mover[i]->job_id, job_id) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What is to be written in this round: one move a job, for the next webhook
+ * of the same job depends on it. The others stay for the next round. */
+static int decide_round(struct batch *batch, struct fault *reterr_fault)
+{
+	size_t left = 0;
+
+	batch->move_count = 0;
+	for (size_t i = 0; i < batch->count; i++) {
+		struct webhook_item *item = batch->item[i];
+		int r;
+
+		if (has_mover(batch, item->job_id)) {
+			batch->item[left++] = item;
+			continue;
+		}
+		r = decide(batch->conf, &batch->target[i], item, batch->arena,
+			   &batch->move[batch->move_count], reterr_fault);
+		if (r < 0)
+			return r;
+		if (r == 0)
+			continue;
+		item->outcome = WEBHOOK_AWAY; /* until it is committed */
+		batch->mover[batch->move_count++] = item;
+	}
+	batch->count = left;
+	return 0;
+}
+
+static void log_stray(const struct move *move)
+{
+	log_event(LOG_ERR, LOG_ID_DOUBLE_START,
+		  &(struct log_context){
+			  .job = move->id,
+			  .execution = move->execution_id,
+			  .provider = move->provider,
+			  .attempt = move->attempt,
+		  },
+		  "attempt %d lives although a newer one was started: it is "
+		  "cancelled at its provider, and may have been paid",
+		  (int)move->attempt);
+}
+
+/* PostgreSQL refuses what the provider said; the poller asks for itself. */
+static void become_hint(struct webhook_item *item, const struct move *move,
+			const struct fault *fault)
+{
+	log_event(LOG_WARNING, LOG_ID_WEBHOOK_REFUSED,
+		  &(struct log_context){
+			  .job = move->id,
+			  .provider = move->provider,
+		  },
+		  "a webhook cannot be stored and is taken as a hint: %s",
+		  fault->text);
+	item->hint = true;
+}
+
+static void settle_move(struct batch *batch, size_t i, bool committed)
+{
+	struct webhook_item *item = batch->mover[i];
+	const struct move_result *result = &batch->result[i];
+
+	if (result->outcome == MOVE_DONE) {
+		item->outcome = item->wake ? WEBHOOK_TAKEN : WEBHOOK_NO_EFFECT;
+		if (batch->move[i].stray)
+			log_stray(&batch->move[i]);
+		return;
+	}
+	item->wake = false;
+	if (!committed)
+		return;
+	if (result->outcome == MOVE_BAD && item->hint) {
+		item->outcome = WEBHOOK_NO_EFFECT;
+		return;
+	}
+	if (result->outcome == MOVE_BAD)
+		become_hint(item, &batch->move[i], &result->fault);
+	batch->item[batch->count++] = item;
+}
+
+static int run_round(struct batch *batch, struct fault *reterr_fault)
+{
+	int r;
+
+	r = read_targets(batch->db, batch->item, batch->count, batch->arena,
+			 batch->target, reterr_fault);
+	if (r == 0)
+		r = decide_round(batch, reterr_fault);
+	if (r < 0 || batch->move_count == 0)
+		return r;
+	r = moves_apply(batch->db, batch->move, batch->move_count, false,
+			batch->arena, batch->result, NULL, reterr_fault);
+	for (size_t i = 0; i < batch->move_count; i++)
+		settle_move(batch, i, r == 0);
+	return r;
+}
+
+static int prepare(struct batch *batch, struct webhook_item *const *items,
+		   size_t count)
+{
+	struct arena *arena = batch->arena;
+
+	batch->item = arena_alloc(arena, count * sizeof(*batch->item));
+	batch->target = arena_alloc(arena, count * sizeof(*batch->target));
+	batch->move = arena_alloc(arena, count * sizeof(*batch->move));
+	batch->mover = arena_alloc(arena, count * sizeof(*batch->mover));
+	batch->result = arena_alloc(arena, count * sizeof(*batch->result));
+	if (arena_failed(arena))
+		return -ENOMEM;
+	memcpy(batch->item, items, count * sizeof(*batch->item));
+	batch->count = count;
+	return 0;
+}
+
+void webhook_commit(const struct conf *conf, struct db *db,
+		    struct webhook_item *const *items, size_t count,
+		    struct arena *arena)
+{
+	struct batch batch = { .conf = conf, .db = db, .arena = arena };
+	struct fault fault = { "" };
+	size_t before;
+	int r, races = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		items[i]->outcome = WEBHOOK_AWAY;
+		items[i]->wake = false;
+	}
+	r = prepare(&batch, items, count);
+	while (r == 0 && batch.count > 0 && races < RACES_MOST) {
+		before = batch.count;
+		r = run_round(&batch, &fault);
+		races += batch.count >= before;
+	}
+	for (size_t i = 0; i < batch.count; i++)
+		batch.item[i]->wake = false;
+	if (r < 0)
+		log_event(LOG_WARNING, LOG_ID_REQUEST_FAILED, NULL,
+			  "%zu webhooks could not be committed: %s", count,
+			  fault.text);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/base/clock.h"
+#include "common/flow/json_out.h"
+#include "fcgi/problem.h"
+#include "fcgi/route.h"
+#include "fcgi/show.h"
+#include "fcgi/version.h"
+
+/* GET /healthz - the program runs and answers. Asks nobody. */
+int get_healthz(struct worker *worker, const struct request *request,
+		struct reply *ret, struct fault *reterr_fault)
+{
+	struct json_out out = json_out_init(request->arena);
+	int64_t up_ms = clock_unix_ms() - worker->service->started_unix_ms;
+
+	json_out_open(&out, '{');
+	json_out_member(&out, "status", "ok");
+	json_out_member(&out, "version", RUSHES_VERSION);
+	json_out_member_int(&out, "uptime_s", up_ms / 1000);
+	json_out_close(&out, '}');
+	return reply_json(ret, 200, json_out_end(&out, NULL), reterr_fault);
+}
+
+
+/* GET /readyz - requests can be served: the database is there, and has the
+ * schema that this program was built for. */
+int get_readyz(struct worker *worker, const struct request *request,
+	       struct reply *ret, struct fault *reterr_fault)
+{
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	struct json_out out = json_out_init(request->arena);
+	struct db_row row;
+	int64_t version;
+
+	if (db_run(worker->db, DB_database_ready, NULL, &rows, reterr_fault) !=
+	    0)
+		return refuse_for_now(request, ret, "database_away",
+				 "The database cannot be reached, or its "
+				 "schema is not ours.");
+	row = db_row(rows, 0, request->arena);
+	version = db_row_int64_or(&row, "version", 0);
+	if (version != db_schema_version())
+		return refuse_for_now(request, ret, "schema_mismatch",
+				 "The database has another schema than this "
+				 "program: run rushes-poller --migrate.");
+
+	json_out_open(&out, '{');
+	json_out_member(&out, "status", "ready");
+	json_out_member_int(&out, "schema_version", version);
+	json_out_close(&out, '}');
+	return reply_json(ret, 200, json_out_end(&out, NULL), reterr_fault);
+}
