@@ -21,7 +21,6 @@ enum {
 	ON_WIRE_MOST = 128,
 	AGAIN_LEAST_MS = 2 * 1000,
 	AGAIN_SPREAD_MS = 8 * 1000,
-	NEW_TOKEN_MS = 500,
 };
 
 /* A request that is ready to be sent; in the work's arena. */
@@ -131,10 +130,8 @@ static void on_answer(const struct http_result *result, void *userdata)
 			: ask_event(work, result,
 				    work->provider->ops->start_event,
 				    JOB_START_LOST);
-	if (event.kind == JOB_REFUSED && ask_wants_new_token(work, &event)) {
+	if (ask_wants_new_token(work, &event) && event.kind == JOB_REFUSED)
 		event.kind = JOB_NOT_STARTED;
-		event.retry_after_ms = NEW_TOKEN_MS;
-	}
 	if (work_decide(work, &event, &move))
 		work_send(work, &move, on_written);
 	start_more(work->poller);
