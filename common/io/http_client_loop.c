@@ -295,7 +295,7 @@ void http_wire_done(struct http_wire *wire)
 void http_wire_explain(const struct http_wire *wire, CURLcode code,
 		       struct fault *ret)
 {
-	const char *text = NULL;
+	const char *text = "";
 
 	switch (code) {
 	case CURLE_COULDNT_RESOLVE_HOST:
@@ -312,7 +312,7 @@ void http_wire_explain(const struct http_wire *wire, CURLcode code,
 	default:
 		break;
 	}
-	if (!text || !*text)
+	if (!*text)
 		text = curl_easy_strerror(code);
 	if (wire->refused)
 		(void)fault_set(ret, 0, "address not allowed: %s",

@@ -291,13 +291,13 @@ static size_t take_answer(char *bytes, size_t size, size_t count,
 
 static void on_put(CURLcode code, void *userdata)
 {
-	_cleanup_(s3_put_freep) struct s3_put *put = userdata;
+	struct s3_put *put = userdata;
 	struct store_put base = put->base;
 	struct fault fault = { "" };
 	int error =
 		judge(&put->wire, code, put->answer, put->answer_size, &fault);
 
-	put = s3_put_free(put);
+	(void)s3_put_free(put);
 	base.events->done(error, &fault, base.userdata);
 }
 

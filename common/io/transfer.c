@@ -299,21 +299,23 @@ static int decode(struct transfer *t, const struct transfer_job *job,
 		  struct fault *reterr_fault)
 {
 	struct fault fault;
+	int64_t r;
 	ssize_t n;
-	int r;
 
 	t->spool_fd = transfer_spool_open(t->transfers->conf->spool_dir,
 					  reterr_fault);
 	if (t->spool_fd < 0)
 		return t->spool_fd;
 	r = transfer_spool_base64(t->spool_fd, job->base64, job->base64_bytes,
-				  t->bytes_max, t->sha256, &t->bytes, &fault);
+				  t->bytes_max, t->sha256, &fault);
 	if (r == -EBADMSG || r == -EFBIG) {
-		(void)transfer_note(t, TRANSFER_SOURCE, r, "%s", fault.text);
+		(void)transfer_note(t, TRANSFER_SOURCE, (int)r, "%s",
+				    fault.text);
 		return 0;
 	}
 	if (r < 0)
-		return fault_set(reterr_fault, r, "%s", fault.text);
+		return fault_set(reterr_fault, (int)r, "%s", fault.text);
+	t->bytes = r;
 	n = pread(t->spool_fd, t->head, sizeof(t->head), 0);
 	if (n < 0)
 		return fault_set(reterr_fault, -errno, "SPOOL_DIR: %s",

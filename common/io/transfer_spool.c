@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,17 +20,14 @@ int transfer_spool_open(const char *folder, struct fault *reterr_fault)
 	int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
 	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {
-		char path[4096];
-		static const char name[] = "/rushes-spool-XXXXXX";
+		char *path = NULL;
 
-		if (strlen(folder) + sizeof(name) > sizeof(path))
-			return fault_set(reterr_fault, -ENAMETOOLONG,
-					 "SPOOL_DIR is too long");
-		memcpy(path, folder, strlen(folder));
-		memcpy(path + strlen(folder), name, sizeof(name));
+		if (asprintf(&path, "%s/rushes-spool-XXXXXX", folder) < 0)
+			return fault_set(reterr_fault, -ENOMEM, "no memory");
 		fd = mkostemp(path, O_CLOEXEC);
 		if (fd >= 0)
 			(void)unlink(path);
+		free(path);
 	}
 	if (fd < 0)
 		return fault_set(reterr_fault, -errno, "SPOOL_DIR: %s",
@@ -56,9 +54,9 @@ int transfer_spool_write(int fd, const void *bytes, size_t size,
 	return 0;
 }
 
-int transfer_spool_base64(int fd, const char *text, size_t size,
-			  int64_t bytes_max, struct sha256 *sha256,
-			  int64_t *ret_bytes, struct fault *reterr_fault)
+int64_t transfer_spool_base64(int fd, const char *text, size_t size,
+			      int64_t bytes_max, struct sha256 *sha256,
+			      struct fault *reterr_fault)
 {
 	int64_t total = 0;
 
@@ -90,6 +88,5 @@ int transfer_spool_base64(int fd, const char *text, size_t size,
 		if (r < 0)
 			return r;
 	}
-	*ret_bytes = total;
-	return 0;
+	return total;
 }

@@ -24,12 +24,12 @@ _must_check_ int transfer_spool_write(int fd, const void *bytes, size_t size,
  * @sha256     fed with the bytes
  * @bytes_max  -EFBIG beyond
  *
- * @return 0 and *ret_bytes; -EBADMSG for text that is not base64; -EFBIG;
- *	   -errno
+ * @return how many bytes those were; -EBADMSG for text that is not base64;
+ *	   -EFBIG; -errno
  */
-_must_check_ int transfer_spool_base64(int fd, const char *text, size_t size,
-				       int64_t bytes_max, struct sha256 *sha256,
-				       int64_t *ret_bytes,
-				       struct fault *reterr_fault);
+_must_check_ int64_t transfer_spool_base64(int fd, const char *text,
+					   size_t size, int64_t bytes_max,
+					   struct sha256 *sha256,
+					   struct fault *reterr_fault);
 
 #endif

@@ -26,6 +26,8 @@
 enum { MEDIA_BYTES = 3 << 20 };
 
 static char media[MEDIA_BYTES];
+static const char png[16] = { '\x89', 'P', 'N', 'G', '\r', '\n', '\x1a', '\n',
+			      0,      0,   0,	13,  'I',  'H',	 'D',	 'R' };
 static atomic_int gate_open;
 
 struct variant {
@@ -538,7 +540,7 @@ int main(void)
 
 	for (size_t i = 0; i < sizeof(media); i++)
 		media[i] = (char)(i * 7 + i / 251);
-	memcpy(media, "\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16);
+	memcpy(media, png, sizeof(png));
 	if (!getenv("S3_TEST_URL")) {
 		(void)fprintf(stderr, "run tests/store/run.sh instead\n");
 		return 2;

@@ -40,6 +40,8 @@ struct fixture {
 };
 
 static char media[MEDIA_BYTES];
+static const char png[16] = { '\x89', 'P', 'N', 'G', '\r', '\n', '\x1a', '\n',
+			      0,      0,   0,	13,  'I',  'H',	 'D',	 'R' };
 static char media_sha256[SHA256_HEX_SIZE];
 static atomic_int credentials_seen;
 static atomic_int gate_open; /* lets slow answers end */
@@ -50,7 +52,7 @@ static inline void make_media(void)
 
 	for (size_t i = 0; i < sizeof(media); i++)
 		media[i] = (char)(i * 7 + i / 251);
-	memcpy(media, "\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16);
+	memcpy(media, png, sizeof(png));
 	crypto_sha256(media, sizeof(media), digest);
 	for (size_t i = 0; i < sizeof(digest); i++)
 		(void)snprintf(media_sha256 + 2 * i, 3, "%02x", digest[i]);
