@@ -11,7 +11,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { EVENTS_AT_ONCE = 64 };
+enum { EVENTS_AT_ONCE = 64, WAIT_MOST_MS = 60000 };
 
 struct loop_watch {
 	int fd;
@@ -156,19 +156,28 @@ void loop_arm(struct loop *loop, struct loop_timer *timer, int64_t delay_ms)
 	settle(loop, loop->count, timer);
 }
 
-/* Call what is due. @return ms until the next timer; -1: there is none */
-static int64_t run_timers(struct loop *loop)
+/* @return ms until the next timer, 0 if it is due; -1: there is none */
+static int64_t next_timer_ms(const struct loop *loop)
 {
-	while (loop->count > 0) {
-		struct loop_timer *timer = loop->heap[0];
-		int64_t wait_ms = timer->due_ms - clock_monotonic_ms();
+	int64_t wait_ms;
 
-		if (wait_ms > 0)
-			return wait_ms;
+	if (loop->count == 0)
+		return -1;
+	wait_ms = loop->heap[0]->due_ms - clock_monotonic_ms();
+	return wait_ms > 0 ? wait_ms : 0;
+}
+
+static void run_timers(struct loop *loop)
+{
+	/* Only those due by now: one that arms itself again must wait. */
+	int64_t now_ms = clock_monotonic_ms();
+
+	while (loop->count > 0 && loop->heap[0]->due_ms <= now_ms) {
+		struct loop_timer *timer = loop->heap[0];
+
 		loop_disarm(loop, timer);
 		timer->fn(timer->context);
 	}
-	return -1;
 }
 
 int loop_run(struct loop *loop, loop_idle_fn *idle, void *context,
@@ -178,16 +187,20 @@ int loop_run(struct loop *loop, loop_idle_fn *idle, void *context,
 
 	loop->stopped = false;
 	while (!loop->stopped) {
-		int64_t wait_ms = run_timers(loop);
-		int64_t idle_ms = idle(context);
+		int64_t wait_ms, idle_ms;
 		int count;
 
+		/* Timers first, since they give idle() work; and idle() may
+		 * arm timers, so the wait is reckoned last. */
+		run_timers(loop);
+		idle_ms = idle(context);
+		wait_ms = next_timer_ms(loop);
 		if (idle_ms >= 0 && (wait_ms < 0 || idle_ms < wait_ms))
 			wait_ms = idle_ms;
 		if (loop->stopped)
 			break;
-		if (wait_ms > 60000)
-			wait_ms = 60000;
+		if (wait_ms > WAIT_MOST_MS)
+			wait_ms = WAIT_MOST_MS;
 		count = epoll_wait(loop->epoll_fd, events, EVENTS_AT_ONCE,
 				   (int)wait_ms);
 		if (count < 0 && errno != EINTR)
