@@ -279,11 +279,13 @@ static void build(struct work *work)
 	struct prepared *prepared =
 		arena_alloc(work->arena, sizeof(*prepared));
 	struct fault fault = { "" };
+	struct job job = work->job;
 	int r;
 
-	work->job.webhook_url =
-		start_webhook_url(work, work->job.attempt + 1, work->arena);
-	r = prepared ? provider->ops->start_request(&work->job, &provider->conf,
+	/* The request is of the attempt that it begins. */
+	job.attempt++;
+	job.webhook_url = start_webhook_url(work, job.attempt, work->arena);
+	r = prepared ? provider->ops->start_request(&job, &provider->conf,
 						    work->arena,
 						    &prepared->request, &fault)
 		     : -ENOMEM;
