@@ -2,6 +2,7 @@
 #include "common/flow/webhook.h"
 
 #include "common/flow/advance.h"
+#include "common/flow/json_out.h"
 #include "common/flow/move.h"
 #include "common/io/log.h"
 
@@ -11,6 +12,7 @@
 enum {
 	/* How often a webhook may lose to somebody faster. */
 	RACES_MOST = 6,
+	TRIES_MOST = 3,
 	/* The poller fetches keys on wake at most this often: younger ones
 	 * that do not fit mean a forgery, not a rotation. */
 	KEYS_NEW_S = 60,
@@ -127,63 +129,37 @@ static int read_targets(struct db *db, struct webhook_item *const *items,
 
 /* ---- deciding ----------------------------------------------------------- */
 
-/* A move that leaves the state alone. */
-static struct move stay(const struct target *target, enum job_event event,
-			const char *why)
-{
-	struct move move = move_init(target->id, event, target->state,
-				     &(struct job_decision){
-					     .to = target->state,
-					     .why = why,
-				     });
+enum {
+	DECIDED_OUTCOME = 0, /* nothing is to be written */
+	DECIDED_MOVE,	     /* the job moves */
+	DECIDED_NOTE,	     /* it does not; remember that it came */
+};
 
-	move.quiet = true;
-	move.version = target->version;
-	move.execution_id = target->execution_id;
-	move.provider = target->provider;
-	return move;
-}
-
-/* Look now. @return whether there is anything to look at */
+/* Look now: a move that leaves the state alone. @return whether there is
+ * anything to look at */
 static bool decide_hint(const struct target *target, struct move *ret)
 {
+	const struct job_decision stay = {
+		.to = target->state,
+		.why = "a webhook asks to look now",
+	};
+
 	if (target->state != JOB_PROCESSING &&
 	    target->state != JOB_START_UNKNOWN)
 		return false;
-	*ret = stay(target, JOB_PROGRESS, "a webhook asks to look now");
+	*ret = move_init(target->id, JOB_PROGRESS, target->state, &stay);
+	ret->quiet = true;
+	ret->version = target->version;
+	ret->execution_id = target->execution_id;
+	ret->provider = target->provider;
 	ret->due_ms = 0;
 	return true;
-}
-
-/* Remember that it came, and the provider's id, for nothing paid may be
- * forgotten. */
-static struct move record(const struct target *target,
-			  const struct webhook_item *item, int32_t attempt)
-{
-	struct move move = stay(target, item->event.kind,
-				"a webhook that changes nothing");
-
-	move.attempt = attempt;
-	move.provider_job_id = item->event.provider_job_id;
-	move.delivery_key = item->delivery_key;
-	return move;
 }
 
 static bool says_it_lives(const struct provider_event *event)
 {
 	return event->kind == JOB_RENDERED || event->kind == JOB_PROGRESS ||
 	       event->kind == JOB_ACCEPTED || event->kind == JOB_RESULT_READY;
-}
-
-/* A start that a newer one has overtaken: it was paid as well, and nobody
- * waits for it any more. */
-static struct move decide_overtaken(const struct target *target,
-				    const struct webhook_item *item)
-{
-	struct move move = record(target, item, item->attempt);
-
-	move.stray = says_it_lives(&item->event);
-	return move;
 }
 
 static int decide_event(const struct conf *conf, const struct target *target,
@@ -209,13 +185,11 @@ static int decide_event(const struct conf *conf, const struct target *target,
 	r = advance_event(conf, &job, &item->event, arena, ret, reterr_fault);
 	if (r < 0)
 		return r;
-	if (r > 0) {
-		*ret = record(target, item, target->attempt);
-		return 0;
-	}
+	if (r > 0)
+		return DECIDED_NOTE;
 	item->wake = ret->becomes != target->state;
 	ret->delivery_key = item->delivery_key;
-	return 0;
+	return DECIDED_MOVE;
 }
 
 /* An event that asks for another request of ours is a hint, however genuine
@@ -237,38 +211,150 @@ static bool names_the_job(const struct webhook_item *item,
 		       0;
 }
 
-/* @return 0 with the outcome decided; 1 with a move to be made; -ENOMEM */
+/* @return DECIDED_…; -ENOMEM */
 static int decide(const struct conf *conf, const struct target *target,
 		  struct webhook_item *item, struct arena *arena,
 		  struct move *ret, struct fault *reterr_fault)
 {
-	int r;
-
 	item->wake = false;
 	item->outcome = WEBHOOK_NO_EFFECT;
 	if (!target->id || strcmp(target->provider, item->ops->name) != 0) {
 		item->outcome = WEBHOOK_JOB_UNKNOWN;
-		return 0;
+		return DECIDED_OUTCOME;
 	}
 	if (item->attempt == 0 && !names_the_job(item, target)) {
 		item->outcome = WEBHOOK_WRONG_JOB;
-		return 0;
+		return DECIDED_OUTCOME;
 	}
 	if (target->repeated || item->attempt > target->attempt)
-		return 0;
-	if (item->attempt != 0 && item->attempt < target->attempt) {
-		if (item->hint)
-			return 0;
-		*ret = decide_overtaken(target, item);
-		item->wake = ret->stray;
-		return 1;
-	}
+		return DECIDED_OUTCOME;
+	if (item->attempt != 0 && item->attempt < target->attempt)
+		return item->hint ? DECIDED_OUTCOME : DECIDED_NOTE;
 	if (is_hint(item)) {
 		item->wake = decide_hint(target, ret);
-		return item->wake ? 1 : 0;
+		return item->wake ? DECIDED_MOVE : DECIDED_OUTCOME;
 	}
-	r = decide_event(conf, target, item, arena, ret, reterr_fault);
-	return r < 0 ? r : 1;
+	return decide_event(conf, target, item, arena, ret, reterr_fault);
+}
+
+/* ---- notes -------------------------------------------------------------- */
+
+/* A webhook that moves nothing, and the job it is about. */
+struct note {
+	struct webhook_item *item;
+	const struct target *target;
+};
+
+/* A start that a newer one has overtaken, and that lives: it was paid as
+ * well, and nobody waits for it any more. */
+static bool is_stray(const struct note *note)
+{
+	return note->item->attempt != 0 &&
+	       note->item->attempt < note->target->attempt &&
+	       says_it_lives(&note->item->event);
+}
+
+static void write_note(const struct note *note, struct json_out *out)
+{
+	const struct webhook_item *item = note->item;
+
+	json_out_open(out, '{');
+	json_out_member(out, "job_id", item->job_id);
+	json_out_member(out, "delivery_key", item->delivery_key);
+	json_out_member_int(out, "attempt",
+			    item->attempt ? item->attempt :
+					    note->target->attempt);
+	json_out_member(out, "event", job_event_name(item->event.kind));
+	json_out_member(out, "provider_job_id", item->event.provider_job_id);
+	json_out_key(out, "stray");
+	json_out_bool(out, is_stray(note));
+	json_out_close(out, '}');
+}
+
+static int run_notes(struct db *db, const struct note *notes, size_t count,
+		     struct arena *arena, struct fault *reterr_fault)
+{
+	struct json_out out = json_out_init(arena);
+	const char *text;
+	int r = -EAGAIN;
+
+	json_out_open(&out, '[');
+	for (size_t i = 0; i < count; i++)
+		write_note(&notes[i], &out);
+	json_out_close(&out, ']');
+	text = json_out_end(&out, NULL);
+	if (!text)
+		return fault_set(reterr_fault, -ENOMEM, "arena is full");
+	/* Again after a deadlock, which undid it. */
+	for (int i = 0; i < TRIES_MOST && r == -EAGAIN; i++) {
+		_cleanup_(db_result_freep) PGresult *rows = NULL;
+
+		r = db_run(db, DB_webhook_note, &text, &rows, reterr_fault);
+		if (r == -EAGAIN && !db_connected(db))
+			break;
+	}
+	return r;
+}
+
+static void settle_note(const struct note *note)
+{
+	const struct target *target = note->target;
+
+	note->item->outcome = WEBHOOK_NO_EFFECT;
+	note->item->wake = is_stray(note);
+	if (!note->item->wake)
+		return;
+	log_event(LOG_ERR, LOG_ID_DOUBLE_START,
+		  &(struct log_context){
+			  .job = target->id,
+			  .execution = target->execution_id,
+			  .provider = target->provider,
+			  .attempt = note->item->attempt,
+		  },
+		  "attempt %d lives although attempt %d was started: it is "
+		  "cancelled at its provider, and may have been paid",
+		  (int)note->item->attempt, (int)target->attempt);
+}
+
+/* Alone, so that one that PostgreSQL refuses is refused alone: whatever is
+ * odd about it, the provider need not send it again. */
+static int run_note(struct db *db, const struct note *note,
+		    struct arena *arena, struct fault *reterr_fault)
+{
+	int r = run_notes(db, note, 1, arena, reterr_fault);
+
+	if (r < 0)
+		return r;
+	if (r == DB_E_DATA)
+		log_event(LOG_WARNING, LOG_ID_WEBHOOK_REFUSED,
+			  &(struct log_context){
+				  .job = note->target->id,
+				  .provider = note->target->provider,
+			  },
+			  "a late webhook cannot be stored and is forgotten");
+	settle_note(note);
+	return 0;
+}
+
+static int commit_notes(struct db *db, const struct note *notes, size_t count,
+			struct arena *arena, struct fault *reterr_fault)
+{
+	int r;
+
+	if (count == 0)
+		return 0;
+	r = run_notes(db, notes, count, arena, reterr_fault);
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		for (size_t i = 0; i < count; i++)
+			settle_note(&notes[i]);
+		return 0;
+	}
+	r = 0;
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = run_note(db, &notes[i], arena, reterr_fault);
+	return r;
 }
 
 /* ---- committing --------------------------------------------------------- */
@@ -279,11 +365,13 @@ struct batch {
 	struct arena *arena;
 	struct webhook_item **item; /* not decided yet, in order of arrival */
 	size_t count;
-	struct target *target;
+	struct target *target; /* of each item */
 	struct move *move;
 	struct webhook_item **mover; /* whose move it is */
 	struct move_result *result;
 	size_t move_count;
+	struct note *note;
+	size_t note_count;
 };
 
 static bool has_mover(const struct batch *batch, const char *job_id)
@@ -301,7 +389,7 @@ static int decide_round(struct batch *batch, struct fault *reterr_fault)
 {
 	size_t left = 0;
 
-	batch->move_count = 0;
+	batch->move_count = batch->note_count = 0;
 	for (size_t i = 0; i < batch->count; i++) {
 		struct webhook_item *item = batch->item[i];
 		int r;
@@ -314,27 +402,17 @@ static int decide_round(struct batch *batch, struct fault *reterr_fault)
 			   &batch->move[batch->move_count], reterr_fault);
 		if (r < 0)
 			return r;
-		if (r == 0)
+		if (r == DECIDED_OUTCOME)
 			continue;
 		item->outcome = WEBHOOK_AWAY; /* until it is committed */
-		batch->mover[batch->move_count++] = item;
+		if (r == DECIDED_MOVE)
+			batch->mover[batch->move_count++] = item;
+		else
+			batch->note[batch->note_count++] =
+				(struct note){ item, &batch->target[i] };
 	}
 	batch->count = left;
 	return 0;
-}
-
-static void log_stray(const struct move *move)
-{
-	log_event(LOG_ERR, LOG_ID_DOUBLE_START,
-		  &(struct log_context){
-			  .job = move->id,
-			  .execution = move->execution_id,
-			  .provider = move->provider,
-			  .attempt = move->attempt,
-		  },
-		  "attempt %d lives although a newer one was started: it is "
-		  "cancelled at its provider, and may have been paid",
-		  (int)move->attempt);
 }
 
 /* PostgreSQL refuses what the provider said; the poller asks for itself. */
@@ -357,9 +435,7 @@ static void settle_move(struct batch *batch, size_t i, bool committed)
 	const struct move_result *result = &batch->result[i];
 
 	if (result->outcome == MOVE_DONE) {
-		item->outcome = item->wake ? WEBHOOK_TAKEN : WEBHOOK_NO_EFFECT;
-		if (batch->move[i].stray)
-			log_stray(&batch->move[i]);
+		item->outcome = WEBHOOK_TAKEN;
 		return;
 	}
 	item->wake = false;
@@ -382,6 +458,9 @@ static int run_round(struct batch *batch, struct fault *reterr_fault)
 			 batch->target, reterr_fault);
 	if (r == 0)
 		r = decide_round(batch, reterr_fault);
+	if (r == 0)
+		r = commit_notes(batch->db, batch->note, batch->note_count,
+				 batch->arena, reterr_fault);
 	if (r < 0 || batch->move_count == 0)
 		return r;
 	r = moves_apply(batch->db, batch->move, batch->move_count, false,
@@ -401,6 +480,7 @@ static int prepare(struct batch *batch, struct webhook_item *const *items,
 	batch->move = arena_alloc(arena, count * sizeof(*batch->move));
 	batch->mover = arena_alloc(arena, count * sizeof(*batch->mover));
 	batch->result = arena_alloc(arena, count * sizeof(*batch->result));
+	batch->note = arena_alloc(arena, count * sizeof(*batch->note));
 	if (arena_failed(arena))
 		return -ENOMEM;
 	memcpy(batch->item, items, count * sizeof(*batch->item));

@@ -182,3 +182,43 @@ SELECT asked.n, job.id, job.execution_id, job.name, job.provider, job.model,
   FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY
        AS asked (id, delivery_key, n)
   JOIN execution_jobs AS job ON job.id = asked.id;
+
+-- name: webhook_note
+-- params: notes json
+-- Webhooks that do not move their job: late ones, and those of a start that
+-- was overtaken. The inbox remembers them, the start its provider's id; the
+-- job's row stays as it is. stray: that start lives and is to be cancelled.
+WITH note AS MATERIALIZED (
+    SELECT *
+      FROM json_to_recordset($1::json) AS note (
+               job_id uuid, delivery_key text, attempt integer, event text,
+               provider_job_id text, stray boolean)
+), received AS (
+    INSERT INTO webhook_inbox (job_id, delivery_key, attempt, event)
+    SELECT job_id, delivery_key, attempt, event
+      FROM note
+     ORDER BY job_id, delivery_key
+    ON CONFLICT DO NOTHING
+), known AS (
+    SELECT job_id, attempt, min(provider_job_id) AS provider_job_id,
+           bool_or(stray) AS stray
+      FROM note
+     WHERE provider_job_id IS NOT NULL OR stray
+     GROUP BY job_id, attempt
+), start AS MATERIALIZED (
+    SELECT start.job_id, start.attempt
+      FROM known JOIN job_starts AS start ON start.job_id = known.job_id
+                                         AND start.attempt = known.attempt
+     ORDER BY start.job_id, start.attempt
+       FOR NO KEY UPDATE OF start
+)
+UPDATE job_starts AS kept
+   SET provider_job_id = coalesce(kept.provider_job_id, known.provider_job_id),
+       answered_at = coalesce(kept.answered_at, now()),
+       cancel_at = CASE WHEN known.stray
+                             AND coalesce(kept.provider_job_id, known.provider_job_id) IS NOT NULL
+                        THEN now() ELSE kept.cancel_at END
+  FROM known, start
+ WHERE start.job_id = known.job_id AND start.attempt = known.attempt
+   AND kept.job_id = start.job_id AND kept.attempt = start.attempt
+RETURNING kept.job_id, kept.attempt;
