@@ -372,7 +372,9 @@ static void a_paid_start_is_never_repeated(void **state)
 	post(f, "/echo", NULL);
 	post(f, "/die", &(struct http_options){ .once = true });
 	assert_int_equal(f->seen.outcome, HTTP_LOST);
-	assert_int_equal(atomic_load(&f->peer.connections), 1);
+	/* libcurl may connect again before it finds that it cannot rewind;
+	 * what counts is what is said there. */
+	peer_run_for(f->event, 50);
 	assert_int_equal(atomic_load(&f->peer.requests), 2);
 }
 
