@@ -162,16 +162,24 @@ static void rest(struct poller *poller, bool looked)
 		.period_ms = poller->conf->poller_period_s * 1000,
 	};
 	bool lingered = poller->lingering;
+	int waiting = SD_EVENT_OFF;
 
 	poller->lingering = false;
-	(void)sd_event_source_set_enabled(poller->linger_timer, SD_EVENT_OFF);
-	if (!rest_may_end(&facts))
+	if (!rest_may_end(&facts)) {
+		(void)sd_event_source_set_enabled(poller->linger_timer,
+						  SD_EVENT_OFF);
 		return;
+	}
 	if (lingered) {
 		(void)sd_event_exit(poller->event, 0);
 		return;
 	}
-	poller_arm(poller->linger_timer, poller->conf->poller_linger_s * 1000);
+	/* A look that found nothing does not make the rest longer: where the
+	 * period is as short as the rest, it would never end. */
+	(void)sd_event_source_get_enabled(poller->linger_timer, &waiting);
+	if (waiting == SD_EVENT_OFF)
+		poller_arm(poller->linger_timer,
+			   poller->conf->poller_linger_s * 1000);
 }
 
 static void look(struct poller *poller)
