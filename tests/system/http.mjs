@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+// One HTTP exchange, as plain as it gets: a new connection each time, nothing
+// repeated behind the test's back, and bytes as bytes.
+
+import http from "node:http";
+
+/**
+ * @param {string} url
+ * @param {{method?: string, headers?: object, body?: string|Buffer|object,
+ *	timeout_ms?: number, agent?: http.Agent}} options  an object as body is
+ *	sent as JSON
+ * @returns {Promise<{status, headers, bytes, text, json}>} json is undefined
+ *	where the body is none
+ */
+export function request(url, options = {}) {
+	const headers = { ...options.headers };
+	let body = options.body;
+
+	if (body !== undefined && typeof body !== "string" &&
+	    !Buffer.isBuffer(body)) {
+		body = JSON.stringify(body);
+		headers["content-type"] ??= "application/json";
+	}
+	if (body !== undefined)
+		headers["content-length"] ??= Buffer.byteLength(body);
+	return new Promise((resolve, reject) => {
+		const sent = http.request(url, {
+			method: options.method ?? (body === undefined ? "GET" : "POST"),
+			headers,
+			agent: options.agent ?? false,
+			timeout: options.timeout_ms ?? 30_000,
+		});
+
+		sent.on("response", (answer) => {
+			const parts = [];
+
+			answer.on("data", (part) => parts.push(part));
+			answer.on("error", reject);
+			answer.on("end", () => resolve(
+				read(answer, Buffer.concat(parts))));
+		});
+		sent.on("timeout", () => sent.destroy(
+			new Error(`no answer in time: ${url}`)));
+		sent.on("error", reject);
+		sent.end(body);
+	});
+}
+
+function read(answer, bytes) {
+	const text = bytes.toString("utf8");
+	let json;
+
+	try {
+		json = JSON.parse(text);
+	} catch {
+		json = undefined;
+	}
+	return {
+		status: answer.statusCode,
+		headers: answer.headers,
+		bytes,
+		text,
+		json,
+	};
+}

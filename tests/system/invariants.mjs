@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MIT
+// What must be true whatever happened on the way: nothing paid twice, nothing
+// leaked, nothing lost, and three places that agree on every byte.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { request } from "./http.mjs";
+
+const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+const list = (ids) => ids.map((id) => `'${id}'`).join(",");
+
+/* Downloads of more than this in all would only make the tests slow. */
+const MEDIA_MOST = 200;
+
+/** Executions that have ended. */
+export async function checkExecutions(stack, executions) {
+	if (executions.length === 0)
+		return;
+	await checkCounters(stack, executions);
+	await checkJobs(stack, executions);
+	await checkStarts(stack, executions);
+	await checkMedia(stack, executions);
+}
+
+/* Counters are the jobs, counted; and the API says what the database does. */
+async function checkCounters(stack, executions) {
+	const rows = await stack.query(`
+		SELECT e.id, e.status, e.jobs_total, e.jobs_completed, e.jobs_failed,
+		       e.jobs_cancelled, e.jobs_skipped, e.completed_at,
+		       count(*) AS total,
+		       count(*) FILTER (WHERE j.status = 'completed') AS completed,
+		       count(*) FILTER (WHERE j.status = 'failed') AS failed,
+		       count(*) FILTER (WHERE j.status = 'cancelled') AS cancelled,
+		       count(*) FILTER (WHERE j.status = 'skipped') AS skipped
+		  FROM executions AS e JOIN execution_jobs AS j
+		    ON j.execution_id = e.id
+		 WHERE e.id IN (${list(executions)}) GROUP BY e.id`);
+
+	assert.equal(rows.length, executions.length);
+	for (const row of rows) {
+		const what = JSON.stringify(row);
+
+		assert.equal(row.jobs_total, row.total, what);
+		for (const state of ["completed", "failed", "cancelled", "skipped"])
+			assert.equal(row[`jobs_${state}`], row[state], what);
+		assert.equal(row.completed + row.failed + row.cancelled +
+			row.skipped, row.total, `still running: ${what}`);
+		assert.equal(row.status, row.failed ? "failed" :
+			row.cancelled ? "cancelled" : "completed", what);
+		assert.ok(row.completed_at, what);
+	}
+}
+
+async function checkJobs(stack, executions) {
+	const wrong = await stack.query(`
+		SELECT * FROM (
+		SELECT j.id, j.name, j.status, j.needs_left, j.lease_until,
+		       j.next_poll_at, j.holds_slot,
+		       (SELECT count(*) FROM job_dependencies AS d
+		         WHERE d.child_id = j.id AND NOT d.delivered) AS undelivered,
+		       (SELECT count(*) FROM job_dependencies AS d
+		         WHERE d.parent_id = j.id AND NOT d.delivered) AS untold,
+		       (SELECT count(*) FROM job_events AS e
+		         WHERE e.job_id = j.id AND e.event = 'stored') AS stored,
+		       (SELECT e.to_status FROM job_events AS e
+		         WHERE e.job_id = j.id ORDER BY e.id DESC LIMIT 1) AS last,
+		       (SELECT count(*) FROM (SELECT e.from_status,
+		               lag(e.to_status) OVER (ORDER BY e.id) AS before
+		          FROM job_events AS e WHERE e.job_id = j.id) AS step
+		         WHERE step.from_status IS DISTINCT FROM step.before) AS gaps
+		  FROM execution_jobs AS j
+		 WHERE j.execution_id IN (${list(executions)})) AS j
+		 WHERE j.needs_left <> j.undelivered
+		    OR j.untold > 0
+		    OR j.lease_until IS NOT NULL
+		    OR j.next_poll_at IS NOT NULL
+		    OR j.holds_slot
+		    OR j.stored <> CASE j.status WHEN 'completed' THEN 1 ELSE 0 END
+		    OR j.last <> j.status
+		    OR j.gaps > 0
+		 LIMIT 10`);
+
+	assert.deepEqual(wrong, [], "jobs that are not as they should be");
+}
+
+/* The last part of an operation's name is what the simulator calls it. */
+const idOf = (start) => `${start.provider} ` +
+	`${start.provider_job_id?.split("/").at(-1)}`;
+
+/* Every paid start is in our books and every start in our books was paid at
+ * most once. */
+async function checkStarts(stack, executions) {
+	const booked = await stack.query(`
+		SELECT s.job_id, s.attempt, s.provider, s.provider_job_id, s.outcome,
+		       j.attempt AS attempts, j.status
+		  FROM job_starts AS s JOIN execution_jobs AS j ON j.id = s.job_id
+		 WHERE j.execution_id IN (${list(executions)})`);
+	const paid = await stack.starts();
+	const ofAttempt = new Map();
+	const ofId = new Map();
+
+	for (const start of paid) {
+		const key = `${start.job} ${start.attempt}`;
+
+		ofAttempt.set(key, (ofAttempt.get(key) ?? 0) + 1);
+		ofId.set(`${start.provider} ${start.id}`, start);
+	}
+	for (const start of booked) {
+		const what = JSON.stringify(start);
+
+		assert.ok(start.attempt <= start.attempts, what);
+		assert.notEqual(start.outcome, "open", what);
+		if (start.outcome === "accepted")
+			assert.ok(ofId.has(idOf(start)), `never paid: ${what}`);
+		// Veo without a folder of its own says nothing of our job
+		if (start.provider === "vertex" && stack.settings
+			.VERTEX_STORAGE_URI === "")
+			continue;
+		const count = ofAttempt.get(`${start.job_id} ${start.attempt}`) ?? 0;
+
+		if (start.outcome === "accepted")
+			assert.equal(count, 1, `paid ${count} times: ${what}`);
+		else if (start.outcome === "unknown")
+			assert.ok(count <= 1, `paid ${count} times: ${what}`);
+		else
+			assert.equal(count, 0, `paid all the same: ${what}`);
+	}
+
+	const jobs = await stack.query(`
+		SELECT id FROM execution_jobs
+		 WHERE execution_id IN (${list(executions)})`);
+	const books = new Set(booked.map((s) => `${s.job_id} ${s.attempt}`));
+
+	for (const { id } of jobs) {
+		for (const start of paid.filter((s) => s.job === id))
+			assert.ok(books.has(`${id} ${start.attempt}`),
+				`not in our books: ${JSON.stringify(start)}`);
+	}
+}
+
+/* API, what nginx serves, and what the provider says it served. */
+async function checkMedia(stack, executions) {
+	const jobs = await stack.query(`
+		SELECT j.id, s.provider, s.provider_job_id
+		  FROM execution_jobs AS j LEFT JOIN job_starts AS s
+		    ON s.job_id = j.id AND s.attempt = j.attempt
+		 WHERE j.status = 'completed'
+		   AND j.execution_id IN (${list(executions)})
+		 LIMIT ${MEDIA_MOST}`);
+	const paid = await stack.starts();
+
+	for (const booked of jobs) {
+		const job = await stack.job(booked.id);
+		const start = paid.find((s) =>
+			`${s.provider} ${s.id}` === idOf(booked));
+
+		assert.equal(job.status, "completed");
+		assert.ok(job.output.media.length > 0, JSON.stringify(job));
+		assert.equal(job.output.url, job.output.media[0].url);
+		assert.deepEqual(job.output.urls,
+			job.output.media.map((file) => file.url));
+		assert.ok(start, `no start of ${idOf(booked)}`);
+		for (const [i, file] of job.output.media.entries()) {
+			const got = await request(file.url);
+			const served = start.media[i];
+
+			assert.equal(got.status, 200, file.url);
+			assert.equal(got.bytes.length, file.bytes, file.url);
+			assert.equal(sha256(got.bytes), file.sha256, file.url);
+			assert.equal(file.sha256, served.sha256, file.url);
+			assert.equal(got.headers["content-type"],
+				file.content_type, file.url);
+			assert.equal(got.headers["x-content-type-options"],
+				"nosniff");
+		}
+	}
+}
+
+/** The stack as a whole, once all that was submitted has ended. */
+export async function checkStack(stack) {
+	const executions = [...new Set(stack.submitted)];
+
+	await checkExecutions(stack, executions);
+	await checkSlots(stack);
+	await checkQuiet(stack);
+	await checkLogs(stack);
+}
+
+async function checkSlots(stack) {
+	const wrong = await stack.query(`
+		SELECT p.name, p.in_use, count(j.id) AS held
+		  FROM providers AS p LEFT JOIN execution_jobs AS j
+		    ON j.provider = p.name AND j.holds_slot
+		 GROUP BY p.name HAVING p.in_use <> count(j.id)`);
+
+	assert.deepEqual(wrong, [], "slots leaked or lost");
+}
+
+/* Nothing due, nothing leased: and then the poller goes away by itself. */
+async function checkQuiet(stack) {
+	const busy = await stack.query(`
+		SELECT id, status, lease_until, next_poll_at FROM execution_jobs
+		 WHERE next_poll_at IS NOT NULL OR lease_until IS NOT NULL
+		 LIMIT 10`);
+	const strays = await stack.query(`
+		SELECT job_id, attempt, cancel_at FROM job_starts
+		 WHERE cancel_at IS NOT NULL`);
+
+	assert.deepEqual(busy, [], "work is left");
+	assert.deepEqual(strays, [], "a start is left to be cancelled");
+	for (let i = 0; stack.pid("poller"); i++) {
+		assert.ok(i < 300, "the poller stays although nothing is due");
+		await sleep(100);
+	}
+}
+
+/* Secrets are in no log, and no sanitizer had anything to say. */
+async function checkLogs(stack) {
+	const secrets = [stack.key, "r8_simulated", "simulated:key",
+		"cnVzaGVzLXNpbXVsYXRvci13ZWJob29rLWtleS0wMDE"];
+
+	for (const name of ["fcgi", "poller", "activator", "nginx-access",
+		"nginx-error"]) {
+		const text = stack.log(name);
+
+		for (const secret of secrets)
+			assert.ok(!text.includes(secret),
+				`a secret is in ${name}.log`);
+		assert.doesNotMatch(text, /\/api\/webhooks\/job\/[0-9a-f-]{36}\/\d/,
+			`a webhook token is in ${name}.log`);
+		assert.doesNotMatch(text,
+			/AddressSanitizer|LeakSanitizer|runtime error:|Assertion .* failed/,
+			`${name}.log`);
+	}
+}

@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The black-box tests: real nginx, PostgreSQL and programs, a stack for each
+# file. TAP on standard output.
+#
+#   run.sh                   all of them
+#   run.sh FILE...           those (names in this folder will do)
+#   QUICK=1 run.sh           the essential flows alone, under a minute
+#   FILES_AT_ONCE=2          how many files run side by side
+#   PATIENCE=4               every wait is so many times longer
+#   BUILD=build-asan         the programs to test
+#
+# Logs of a stack whose tests failed stay in $BUILD/tests/system.
+set -euo pipefail
+
+here=$(realpath "$(dirname "$0")")
+cd "$here/../.."
+export BUILD=${BUILD:-build}
+
+# Sanitizers cost time.
+case $BUILD in
+*asan* | *tsan*) export PATIENCE=${PATIENCE:-4} ;;
+esac
+
+files=()
+for file in "$@"; do
+	[ -e "$file" ] || file=$here/$file
+	files+=("$file")
+done
+if [ ${#files[@]} = 0 ] && [ -n "${QUICK:-}" ]; then
+	files=("$here/main.test.mjs")
+elif [ ${#files[@]} = 0 ]; then
+	files=("$here"/*.test.mjs)
+fi
+
+# All stacks live below one folder, so that what a test run that was killed
+# has left is found and stopped.
+SYSTEM_TMP=$(mktemp -d "${TMPDIR:-/tmp}/rushes-XXXXXX")
+export SYSTEM_TMP
+chmod 711 "$SYSTEM_TMP"
+clean() {
+	for stack in "$SYSTEM_TMP"/*/stack; do
+		[ ! -d "$stack" ] ||
+			STACK_DIR=$stack tests/stack/stack.sh down || :
+	done
+	rm -rf "$SYSTEM_TMP"
+}
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# Debian 12's node 18.20 and newer ones know these words.
+node --test --test-reporter=tap \
+	--test-concurrency="${FILES_AT_ONCE:-2}" "${files[@]}"
