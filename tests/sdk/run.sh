@@ -29,4 +29,4 @@ if [ ! -e node_modules/.package-lock.json ] ||
 	rm -f npm.log
 fi
 exec "$node" --test --test-reporter=tap "$@" \
-	replicate.test.mjs fal.test.mjs google.test.mjs
+	replicate.test.mjs fal.test.mjs google.test.mjs mischief.test.mjs

@@ -23,8 +23,8 @@ static const char *const level_names[] = {
 
 static json_t **level_slot(struct sim *sim, int level)
 {
-	return level == SIM_PROVIDERS ? &sim->words_for_all :
-					&sim->provider[level].words;
+	return level == SIM_PROVIDERS ? &sim->words_for_all
+				      : &sim->provider[level].words;
 }
 
 static void replace(json_t **slot, json_t *value)
@@ -36,10 +36,9 @@ static void replace(json_t **slot, json_t *value)
 /* New words start counting anew. */
 static void forget_counter(struct sim *sim, int level, const char *word)
 {
-	_cleanup_text_ char *key =
-		take_printf("%s|%d|%s",
-			    level == SIM_PROVIDERS ? "all" : "provider",
-			    level == SIM_PROVIDERS ? 0 : level, word);
+	_cleanup_text_ char *key = take_printf(
+		"%s|%d|%s", level == SIM_PROVIDERS ? "all" : "provider",
+		level == SIM_PROVIDERS ? 0 : level, word);
 
 	(void)table_remove(sim->counters, key);
 }
@@ -82,9 +81,9 @@ static int check_words(const json_t *words, struct fault *reterr_fault)
 	if (!json_is_object(words))
 		return 0;
 	set = json_copy((json_t *)(uintptr_t)words);
-	json_object_foreach_safe(set, next, name, value)
-		if (json_is_null(value))
-			(void)json_object_del(set, name);
+	json_object_foreach_safe(set, next, name,
+				 value) if (json_is_null(value))(void)
+		json_object_del(set, name);
 	r = words_check(set, reterr_fault);
 	json_decref(set);
 	return r;
@@ -197,8 +196,8 @@ static int steer_job(struct sim *sim, const json_t *body,
 		return r;
 	if (!job)
 		return fault_set(reterr_fault, -ENOENT, "no such job");
-	if (end && (!job_outcome_from_name(end, &outcome) ||
-		    outcome == OUTCOME_NEVER))
+	if (end &&
+	    (!job_outcome_from_name(end, &outcome) || outcome == OUTCOME_NEVER))
 		return fault_set(reterr_fault, -EINVAL, "no such end");
 	if (words) {
 		replace(&job->words, json_incref(words));
@@ -214,10 +213,10 @@ static int steer_job(struct sim *sim, const json_t *body,
 static int check_members(const json_t *body, struct fault *reterr_fault)
 {
 	static const char *const known[] = {
-		"reset",  "clear",	 "all",		  "replicate",
-		"fal",	  "vertex",	 "credentials",	  "expire_tokens",
-		"rotate", "rate",	 "concurrency",	  "down",
-		"job",	  "words",	 "end",		  "deliver",
+		"reset",  "clear",  "all",	   "replicate",
+		"fal",	  "vertex", "credentials", "expire_tokens",
+		"rotate", "rate",   "concurrency", "down",
+		"job",	  "words",  "end",	   "deliver",
 	};
 	const char *name;
 	json_t *value;
@@ -321,13 +320,13 @@ static void health(struct request *request)
 
 	for (int i = 0; i < SIM_PROVIDERS; i++)
 		running += sim->provider[i].running;
-	reply_json(request, 200,
-		   json_pack("{s:s, s:I, s:I, s:I}", "status", "ok", "uptime_s",
-			     (json_int_t)((clock_monotonic_ms() -
-					   sim->begun_ms) /
-					  1000),
-			     "jobs", (json_int_t)table_count(sim->jobs),
-			     "running", (json_int_t)running));
+	reply_json(
+		request, 200,
+		json_pack("{s:s, s:I, s:I, s:I}", "status", "ok", "uptime_s",
+			  (json_int_t)((clock_monotonic_ms() - sim->begun_ms) /
+				       1000),
+			  "jobs", (json_int_t)table_count(sim->jobs), "running",
+			  (json_int_t)running));
 }
 
 void control_handle(struct request *request)

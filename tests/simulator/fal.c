@@ -66,15 +66,13 @@ static const char *error_of(const struct job *job)
 static json_t *file_json(struct job *job, size_t file)
 {
 	struct words words = job_words(job);
-	bool data =
-		strcmp(words_text(&words, "media", "form", "auto"), "data") ==
-			0 ||
-		json_is_true(json_object_get(job->input, "sync_mode"));
-	_cleanup_text_ char *url = data ? media_data_uri(job, file) :
-					  media_url(job, file);
+	bool data = strcmp(words_text(&words, "media", "form", "auto"),
+			   "data") == 0 ||
+		    json_is_true(json_object_get(job->input, "sync_mode"));
+	_cleanup_text_ char *url =
+		data ? media_data_uri(job, file) : media_url(job, file);
 	_cleanup_text_ char *name = take_printf(
-		"output_%zu.%s", file,
-		media_extension(job->media[file].kind));
+		"output_%zu.%s", file, media_extension(job->media[file].kind));
 
 	return json_pack("{s:s, s:s, s:s, s:I}", "url", url, "content_type",
 			 media_type(job->media[file].kind), "file_name", name,
@@ -154,9 +152,9 @@ json_t *fal_webhook(struct job *job, bool with_payload)
 static size_t kept_length(const char *endpoint)
 {
 	int segments = text_starts_with(endpoint, "workflows/") ||
-				       text_starts_with(endpoint, "comfy/") ?
-			       3 :
-			       2;
+				       text_starts_with(endpoint, "comfy/")
+			       ? 3
+			       : 2;
 	const char *at = endpoint;
 
 	while (segments > 0 && *at) {
@@ -170,10 +168,9 @@ static size_t kept_length(const char *endpoint)
 static json_t *queue_urls(const struct job *job)
 {
 	const char *endpoint = job->start->model;
-	_cleanup_text_ char *one =
-		take_printf("%s" QUEUE "%.*s/requests/%s", job->url_base,
-			    (int)kept_length(endpoint), endpoint,
-			    job->start->id);
+	_cleanup_text_ char *one = take_printf(
+		"%s" QUEUE "%.*s/requests/%s", job->url_base,
+		(int)kept_length(endpoint), endpoint, job->start->id);
 	_cleanup_text_ char *status = take_printf("%s/status", one);
 	_cleanup_text_ char *cancel = take_printf("%s/cancel", one);
 
@@ -186,8 +183,7 @@ static int64_t queue_position(const struct job *job)
 {
 	int64_t ahead = 0;
 
-	for (const struct job *at =
-		     job->sim->provider[SIM_FAL].queue_head;
+	for (const struct job *at = job->sim->provider[SIM_FAL].queue_head;
 	     job->queued && at && at != job; at = at->next_queued)
 		ahead++;
 	return ahead;
@@ -196,20 +192,20 @@ static int64_t queue_position(const struct job *job)
 static void submit(struct request *request, const char *account)
 {
 	const char *rest = request->path + sizeof(QUEUE) - 1;
-	char *endpoint =
-		request_decode(request, rest, strlen(rest), false);
+	char *endpoint = request_decode(request, rest, strlen(rest), false);
 	const char *webhook = request_query(request, "fal_webhook");
 	json_t *body = start_parse_body(request), *json;
-	bool compose = endpoint &&
-		       strcmp(endpoint, "fal-ai/ffmpeg-api/compose") == 0;
+	bool compose =
+		endpoint && strcmp(endpoint, "fal-ai/ffmpeg-api/compose") == 0;
 	struct mischief mischief;
 	struct job *job = NULL;
 	char id[37];
 
 	start_random_uuid(id);
 	if (!endpoint || !strchr(endpoint, '/')) {
-		reply_json(request, 404,
-			   json_pack("{s:s}", "detail", "Application not found"));
+		reply_json(
+			request, 404,
+			json_pack("{s:s}", "detail", "Application not found"));
 	} else if (!body) {
 		invalid(request, "body must be a JSON object");
 	} else if (compose && !json_is_array(json_object_get(body, "tracks"))) {
@@ -258,11 +254,10 @@ static json_t *logs_of(const struct job *job)
 	while ((line = strsep(&rest, "\n")))
 		if (*line)
 			(void)json_array_append_new(
-				logs, json_pack("{s:s, s:s, s:s}", "message",
-						line, "level", "INFO",
-						"timestamp",
-						time_text(clock_unix_ms(),
-							  time)));
+				logs,
+				json_pack("{s:s, s:s, s:s}", "message", line,
+					  "level", "INFO", "timestamp",
+					  time_text(clock_unix_ms(), time)));
 	return logs;
 }
 
@@ -271,8 +266,8 @@ static json_t *status_json(struct request *request, struct job *job, bool ended)
 	struct words words = job_words(job);
 	const char *logs = request_query(request, "logs");
 	const char *error = ended ? error_of(job) : NULL;
-	const char *status = job->phase == JOB_IN_QUEUE ? "IN_QUEUE" :
-							  "IN_PROGRESS";
+	const char *status =
+		job->phase == JOB_IN_QUEUE ? "IN_QUEUE" : "IN_PROGRESS";
 	json_t *json = queue_urls(job);
 	char text[64];
 
@@ -283,9 +278,8 @@ static json_t *status_json(struct request *request, struct job *job, bool ended)
 	(void)json_object_del(json, "cancel_url");
 	(void)json_object_set_new(json, "status", json_string(status));
 	(void)json_object_set_new(json, "logs",
-				  logs && strcmp(logs, "1") == 0 ?
-					  logs_of(job) :
-					  json_null());
+				  logs && strcmp(logs, "1") == 0 ? logs_of(job)
+								 : json_null());
 	if (strcmp(status, "IN_QUEUE") == 0)
 		(void)json_object_set_new(json, "queue_position",
 					  json_integer(queue_position(job)));
@@ -370,9 +364,9 @@ static void cancel(struct request *request, struct job *job)
 		reply_json(request, 400,
 			   json_pack("{s:s}", "status", "ALREADY_COMPLETED"));
 	} else {
-		reply_json(request, 202,
-			   json_pack("{s:s}", "status",
-				     "CANCELLATION_REQUESTED"));
+		reply_json(
+			request, 202,
+			json_pack("{s:s}", "status", "CANCELLATION_REQUESTED"));
 		if (!words_bool(&words, NULL, "ignore_cancel", false))
 			job_end(job, OUTCOME_CANCEL, NULL);
 	}
@@ -389,8 +383,7 @@ static void one_request(struct request *request, const char *account,
 	size_t id_length = strcspn(id, "/");
 	const char *verb = id + id_length;
 	char *plain = arena_strndup(request->arena, id, id_length);
-	struct job *job =
-		plain ? job_find(request->sim, SIM_FAL, plain) : NULL;
+	struct job *job = plain ? job_find(request->sim, SIM_FAL, plain) : NULL;
 
 	if (!job || strcmp(job->start->account, account) != 0 ||
 	    kept_length(job->start->model) != app_length ||
@@ -399,8 +392,7 @@ static void one_request(struct request *request, const char *account,
 
 		reply_json(request, 404,
 			   json_pack("{s:s}", put ? "status" : "detail",
-				     put ? "NOT_FOUND" :
-					   "Request not found"));
+				     put ? "NOT_FOUND" : "Request not found"));
 		return;
 	}
 	reply_header(request, "x-fal-request-id", job->start->id);
@@ -444,8 +436,8 @@ static json_t *list_item(struct job *job, bool payloads)
 		(void)json_object_set(item, "json_input", job->input);
 	if (payloads && ended)
 		(void)json_object_set_new(item, "json_output",
-					  error ? fal_error_body(error) :
-						  output_of(job));
+					  error ? fal_error_body(error)
+						: output_of(job));
 	return item;
 }
 
@@ -490,8 +482,8 @@ static bool read_filter(struct request *request, struct list_filter *ret)
 	ret->endpoint = request_query(request, "endpoint_id");
 	ret->request_id = request_query(request, "request_id");
 	ret->status = request_query(request, "status");
-	ret->start_ms = start ? request_time(start) :
-				clock_unix_ms() - INT64_C(86400000);
+	ret->start_ms = start ? request_time(start)
+			      : clock_unix_ms() - INT64_C(86400000);
 	ret->end_ms = end ? request_time(end) : INT64_MAX;
 	ret->below = INT64_MAX;
 	return ret->endpoint && ret->start_ms >= 0 && ret->end_ms >= 0 &&
@@ -533,8 +525,8 @@ static void list(struct request *request, const char *account)
 		job->listed++;
 		(void)json_array_append_new(
 			items,
-			list_item(job, expand && strcmp(expand,
-							"payloads") == 0));
+			list_item(job,
+				  expand && strcmp(expand, "payloads") == 0));
 	}
 	reply_json(request, 200,
 		   json_pack("{s:o, s:b, s:o?}", "items", items, "has_more",
@@ -568,13 +560,12 @@ void fal_handle(struct request *request)
 		key = authorization + 4;
 	if (!mischief_knows(request, SIM_FAL, key, account)) {
 		request->sim->provider[SIM_FAL].refused++;
-		reply_json(request, 401,
-			   fal_request_error(request, 401, NULL));
+		reply_json(request, 401, fal_request_error(request, 401, NULL));
 		return;
 	}
 	requests = strstr(request->path, "/requests/");
-	if (strcmp(request->path,
-		   "/fal/api/v1/models/requests/by-endpoint") == 0)
+	if (strcmp(request->path, "/fal/api/v1/models/requests/by-endpoint") ==
+	    0)
 		list(request, account);
 	else if (!text_starts_with(request->path, QUEUE))
 		reply_json(request, 404,

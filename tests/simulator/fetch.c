@@ -40,11 +40,10 @@ static void collect(struct fetch *fetch, const json_t *value, int depth)
 	if (depth > 8)
 		return;
 	add(fetch, value);
-	json_array_foreach(any, i, inner)
+	json_array_foreach(any, i, inner) collect(fetch, inner, depth + 1);
+	json_object_foreach(any, name,
+			    inner) if (strcmp(name, "rushes_sim") != 0)
 		collect(fetch, inner, depth + 1);
-	json_object_foreach(any, name, inner)
-		if (strcmp(name, "rushes_sim") != 0)
-			collect(fetch, inner, depth + 1);
 }
 
 static void finish(struct fetch *fetch)
@@ -53,9 +52,9 @@ static void finish(struct fetch *fetch)
 
 	if (fetch->failed)
 		job_end(job, OUTCOME_FAIL,
-			job->provider == SIM_FAL ?
-				"file_download_error" :
-				"E9825: an input could not be fetched");
+			job->provider == SIM_FAL
+				? "file_download_error"
+				: "E9825: an input could not be fetched");
 	else
 		job_end(job, OUTCOME_SUCCEED, NULL);
 	job_unref(job);
@@ -70,12 +69,12 @@ static void on_done(struct exchange *exchange, void *context)
 
 	if (exchange->status != 200)
 		fetch->failed = true;
-	(void)json_array_append_new(
-		fetch->job->fetched_inputs,
-		json_pack("{s:s, s:i, s:I, s:s}", "url", exchange->url,
-			  "status", (int)exchange->status, "bytes",
-			  (json_int_t)exchange->bytes, "sha256",
-			  exchange->sha256));
+	(void)json_array_append_new(fetch->job->fetched_inputs,
+				    json_pack("{s:s, s:i, s:I, s:s}", "url",
+					      exchange->url, "status",
+					      (int)exchange->status, "bytes",
+					      (json_int_t)exchange->bytes,
+					      "sha256", exchange->sha256));
 	if (--fetch->left == 0)
 		finish(fetch);
 }

@@ -121,8 +121,7 @@ static void list(struct request *request, const char *bucket)
 			    (prefix && !text_starts_with(name, prefix)))
 				continue;
 			job->listed++;
-			(void)json_array_append_new(items,
-						    object_json(job, i));
+			(void)json_array_append_new(items, object_json(job, i));
 		}
 		/* A page ends between jobs, so that its token is a number. */
 		if ((int64_t)json_array_size(items) >= most && job->newer) {
@@ -162,10 +161,10 @@ void gcs_handle(struct request *request)
 		return;
 	}
 	/* The name is one encoded segment: a bare slash is another route. */
-	name = *rest == '/' && !strchr(rest + 1, '/') ?
-		       request_decode(request, rest + 1, strlen(rest + 1),
-				      false) :
-		       NULL;
+	name = *rest == '/' && !strchr(rest + 1, '/')
+		       ? request_decode(request, rest + 1, strlen(rest + 1),
+					false)
+		       : NULL;
 	job = name ? find(request->sim, plain, name, &file) : NULL;
 	if (!job)
 		google_fail(request, 404, "No such object");

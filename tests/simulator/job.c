@@ -362,8 +362,8 @@ void job_begin(struct job *job)
 	struct sim_account *account = account_of(job);
 	struct words words = job_words(job);
 
-	job->delay_ms = words_int(&words, NULL, "delay_ms",
-				  job->sim->options.delay_ms);
+	job->delay_ms =
+		words_int(&words, NULL, "delay_ms", job->sim->options.delay_ms);
 	job->queue_ms = words_int(&words, NULL, "queue_ms", job->delay_ms / 5);
 	if (job->queue_ms > job->delay_ms)
 		job->queue_ms = job->delay_ms;

@@ -58,7 +58,7 @@ struct job {
 	int refs; /* deliveries and downloads that still need it */
 	bool queued, rendering;
 	bool forgotten; /* by a reset; waits for its last reference */
-	bool fetch; /* its inputs, before it succeeds */
+	bool fetch;	/* its inputs, before it succeeds */
 
 	char *key;	/* of its "times" counters */
 	char *url_base; /* http://host:port as its client sees us */
@@ -93,9 +93,9 @@ struct job {
 	json_t *fetched_inputs; /* likewise */
 	json_t *postponed;	/* webhook events for after the end */
 	struct delivery *delivery_first, *delivery_last; /* not yet sent */
-	bool sending;			/* one of its deliveries is out */
-	struct loop_timer late;		/* its late webhook; holds a reference */
-	struct request *waiter; /* a start's answer that waits for the end */
+	bool sending;		 /* one of its deliveries is out */
+	struct loop_timer late;	 /* its late webhook; holds a reference */
+	struct request *waiter;	 /* a start's answer that waits for the end */
 	bool waits_for_delivery; /* ... or for its webhook's answer */
 };
 

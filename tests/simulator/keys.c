@@ -218,10 +218,9 @@ json_t *keys_jwks(const struct keys *keys)
 			abort();
 		x = base64url_of(raw, size);
 		(void)json_array_append_new(
-			list,
-			json_pack("{s:s, s:s, s:s, s:s, s:s}", "kty", "OKP",
-				  "crv", "Ed25519", "x", x, "use", "sig", "alg",
-				  "EdDSA"));
+			list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "kty",
+					"OKP", "crv", "Ed25519", "x", x, "use",
+					"sig", "alg", "EdDSA"));
 	}
 	return json_pack("{s:o}", "keys", list);
 }

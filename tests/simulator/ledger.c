@@ -32,8 +32,8 @@ struct ledger *ledger_new(struct sim *sim, struct fault *reterr_fault)
 	ledger->fd = -1;
 	if (!path)
 		return ledger;
-	ledger->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC,
-			  0644);
+	ledger->fd =
+		open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
 	if (ledger->fd < 0) {
 		(void)fault_set(reterr_fault, -errno, "open %s: %s", path,
 				strerror(errno));
@@ -144,7 +144,8 @@ void ledger_note(struct sim *sim, const char *event, json_t *fields)
 		return;
 	whole = take_printf("%s\n", text);
 	size = strlen(whole);
-	if (write(ledger->fd, whole, size) != (ssize_t)size && !ledger->failed) {
+	if (write(ledger->fd, whole, size) != (ssize_t)size &&
+	    !ledger->failed) {
 		ledger->failed = true;
 		sim_say(sim, "the ledger file cannot be written: %s",
 			strerror(errno));
@@ -182,8 +183,8 @@ struct start *ledger_add(struct sim *sim, const struct job_plan *plan)
 			      sim->provider[plan->provider].name, "id",
 			      start->id, "account", start->account, "model",
 			      start->model, "webhook", start->webhook, "job",
-			      start->job[0] ? start->job : NULL,
-			      "input_sha256", start->input_sha256));
+			      start->job[0] ? start->job : NULL, "input_sha256",
+			      start->input_sha256));
 	return start;
 }
 
@@ -214,8 +215,8 @@ static json_t *media_json(struct job *job)
 
 		(void)json_array_append_new(
 			list,
-			json_pack("{s:s, s:s, s:I, s:s?, s:I, s:I}", "url",
-				  url, "content_type", media_type(file->kind),
+			json_pack("{s:s, s:s, s:I, s:s?, s:I, s:I}", "url", url,
+				  "content_type", media_type(file->kind),
 				  "bytes", (json_int_t)file->bytes, "sha256",
 				  media_sha256(job, i), "served",
 				  (json_int_t)file->served, "complete",
@@ -294,8 +295,7 @@ static json_t *totals_json(const struct sim *sim)
 static bool fits(const struct sim *sim, const struct start *start,
 		 const char *const want[3], int64_t since)
 {
-	return start->seq > since &&
-	       !(start->live && start->live->forgotten) &&
+	return start->seq > since && !(start->live && start->live->forgotten) &&
 	       (!want[0] ||
 		strcmp(want[0], sim->provider[start->provider].name) == 0) &&
 	       (!want[1] || strcmp(want[1], start->id) == 0) &&

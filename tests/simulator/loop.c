@@ -142,8 +142,8 @@ void loop_arm(struct loop *loop, struct loop_timer *timer, int64_t delay_ms)
 	loop_disarm(loop, timer);
 	if (loop->count == loop->room) {
 		size_t room = loop->room ? 2 * loop->room : 256;
-		struct loop_timer **heap =
-			reallocarray(loop->heap, room, sizeof(struct loop_timer *));
+		struct loop_timer **heap = reallocarray(
+			loop->heap, room, sizeof(struct loop_timer *));
 
 		/* A test tool: without memory there is no test to save. */
 		if (!heap)

@@ -5,6 +5,7 @@
 #include "tests/simulator/memory.h"
 #include "tests/simulator/outgoing.h"
 #include "tests/simulator/server.h"
+#include "tests/simulator/webhook.h"
 
 #include "common/base/clock.h"
 #include "common/base/text.h"
@@ -191,15 +192,17 @@ static void on_signal(void *context, uint32_t events)
 static int watch_signals(struct sim *sim, struct fault *reterr_fault)
 {
 	sigset_t signals;
-	int fd;
 
 	(void)sigemptyset(&signals);
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGINT);
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
-	fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (fd < 0 || !loop_add(sim->loop, fd, EPOLLIN, on_signal, sim))
+	sim->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (sim->signal_fd >= 0)
+		sim->signal_watch = loop_add(sim->loop, sim->signal_fd, EPOLLIN,
+					     on_signal, sim);
+	if (!sim->signal_watch)
 		return fault_set(reterr_fault, -errno, "signalfd: %s",
 				 strerror(errno));
 	return 0;
@@ -270,6 +273,7 @@ static void close_sim(struct sim *sim)
 	sim->stopping = true;
 	sim->server = server_free(sim->server);
 	sim->outgoing = outgoing_free(sim->outgoing);
+	webhook_stop(sim);
 	if (sim->ledger)
 		job_forget_all(sim);
 	sim->keys = keys_free(sim->keys);
@@ -284,6 +288,10 @@ static void close_sim(struct sim *sim)
 	table_free(sim->jobs);
 	table_free(sim->ours);
 	free(sim->own_url);
+	if (sim->signal_watch)
+		loop_remove(sim->loop, sim->signal_watch);
+	if (sim->signal_fd > 0)
+		(void)close(sim->signal_fd);
 	loop_free(sim->loop);
 }
 

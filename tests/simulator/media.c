@@ -22,9 +22,9 @@ enum {
 
 bool media_is_picture_model(const char *model)
 {
-	static const char *const words[] = { "image",	 "flux",   "sdxl",
-					     "diffusion", "imagen", "photo",
-					     "recraft",	 "ideogram" };
+	static const char *const words[] = { "image",	  "flux",    "sdxl",
+					     "diffusion", "imagen",  "photo",
+					     "recraft",	  "ideogram" };
 
 	if (strstr(model, "to-video") || strstr(model, "video"))
 		return false;
@@ -79,8 +79,7 @@ static uint32_t png_crc(const uint8_t *bytes, size_t size)
 
 static void append(struct content *content, const void *bytes, size_t size)
 {
-	content->head =
-		realloc(content->head, content->head_bytes + size + 1);
+	content->head = realloc(content->head, content->head_bytes + size + 1);
 	if (!content->head)
 		abort();
 	memcpy(content->head + content->head_bytes, bytes, size);
@@ -109,8 +108,7 @@ static void append_free_box(struct content *content, const char *mark,
 
 static void make_mp4(struct content *content, const char *mark, int64_t wanted)
 {
-	int64_t natural =
-		(int64_t)(fixture_clip_size + 8 + strlen(mark));
+	int64_t natural = (int64_t)(fixture_clip_size + 8 + strlen(mark));
 	bool whole = wanted < 0 || wanted >= natural;
 
 	content->total = wanted < 0 ? natural : wanted;
@@ -146,9 +144,8 @@ void content_make(struct content *content, const struct job *job, size_t file,
 {
 	static const char page[] =
 		"<!DOCTYPE html>\n<title>502 Bad Gateway</title>\n";
-	_cleanup_text_ char *mark =
-		take_printf("rushes-simulator %s file %zu\n", job->start->id,
-			    file);
+	_cleanup_text_ char *mark = take_printf(
+		"rushes-simulator %s file %zu\n", job->start->id, file);
 
 	*content = (struct content){ 0 };
 	switch (kind) {
@@ -232,8 +229,8 @@ static enum media_kind kind_of(const struct job *job, size_t file)
 		const char *name;
 		enum media_kind kind;
 	} kinds[] = {
-		{ "mp4", MEDIA_MP4 },	  { "png", MEDIA_PNG },
-		{ "html", MEDIA_HTML },	  { "empty", MEDIA_EMPTY },
+		{ "mp4", MEDIA_MP4 },	    { "png", MEDIA_PNG },
+		{ "html", MEDIA_HTML },	    { "empty", MEDIA_EMPTY },
 		{ "random", MEDIA_RANDOM },
 	};
 	struct words words = job_words(job);
@@ -245,16 +242,16 @@ static enum media_kind kind_of(const struct job *job, size_t file)
 	if (job->provider == SIM_FAL && job->fetch)
 		return file == 1 ? MEDIA_PNG : MEDIA_MP4;
 	return job->provider != SIM_VERTEX &&
-			       media_is_picture_model(job->start->model) ?
-		       MEDIA_PNG :
-		       MEDIA_MP4;
+			       media_is_picture_model(job->start->model)
+		       ? MEDIA_PNG
+		       : MEDIA_MP4;
 }
 
 void media_make(struct job *job)
 {
 	struct words words = job_words(job);
-	int64_t count = words_int(&words, "media", "count",
-				  (int64_t)job->media_wanted);
+	int64_t count =
+		words_int(&words, "media", "count", (int64_t)job->media_wanted);
 	int64_t wanted = words_int(&words, "media", "bytes",
 				   job->sim->options.media_bytes);
 

@@ -37,8 +37,7 @@ static bool applies(struct request *request, const json_t *fault,
 {
 	int64_t after = json_integer_value(json_object_get(fault, "after"));
 	const json_t *times = json_object_get(fault, "times");
-	const char *drop =
-		json_string_value(json_object_get(fault, "drop"));
+	const char *drop = json_string_value(json_object_get(fault, "drop"));
 	int64_t count;
 
 	if (drop && strcmp(drop, "reused") == 0 && !request->reused)
@@ -75,8 +74,8 @@ static struct mischief read_fault(const json_t *fault)
 		[ANSWER_HUGE] = "huge",
 	};
 	const char *drop = json_string_value(json_object_get(fault, "drop"));
-	const char *form = json_string_value(
-		json_object_get(fault, "retry_after_form"));
+	const char *form =
+		json_string_value(json_object_get(fault, "retry_after_form"));
 	const json_t *after = json_object_get(fault, "retry_after_s");
 	struct mischief mischief = {
 		.latency_ms = json_integer_value(
@@ -91,8 +90,8 @@ static struct mischief read_fault(const json_t *fault)
 		.hang = json_is_true(json_object_get(fault, "hang")),
 		.drop = (enum mischief_drop)choice(fault, "drop", drops,
 						   COUNT_OF(drops)),
-		.answer = (enum mischief_answer)choice(
-			fault, "answer", answers, COUNT_OF(answers)),
+		.answer = (enum mischief_answer)choice(fault, "answer", answers,
+						       COUNT_OF(answers)),
 		.hide = json_is_true(json_object_get(fault, "hide")),
 		.omit_webhook =
 			json_is_true(json_object_get(fault, "omit_webhook")),
@@ -131,8 +130,8 @@ struct mischief mischief_of(struct request *request, enum sim_provider provider,
 		    strcmp(operation, "start") == 0)
 			break;
 		counter = i == 0 ? take_printf("job|%d|%s|%s", (int)provider,
-					       key ? key : "", operation) :
-				   take_printf("%s|%d|%s", origins[i],
+					       key ? key : "", operation)
+				 : take_printf("%s|%d|%s", origins[i],
 					       i == 1 ? (int)provider : 0,
 					       operation);
 		if (!applies(request, fault, counter))
@@ -254,9 +253,9 @@ static void say_retry_after(struct request *request,
 static void answer_error(struct request *request,
 			 const struct mischief *mischief, error_body_fn *body)
 {
-	json_t *json = mischief->body ?
-			       json_deep_copy(mischief->body) :
-			       body(request, mischief->status, mischief->error);
+	json_t *json = mischief->body ? json_deep_copy(mischief->body)
+				      : body(request, mischief->status,
+					     mischief->error);
 
 	say_retry_after(request, mischief, json);
 	reply_json(request, mischief->status, json);
@@ -377,9 +376,9 @@ bool mischief_knows(struct request *request, enum sim_provider provider,
 		(void)snprintf(ret_hash + 2 * i, 3, "%02x", hash[i]);
 	if (!json_is_array(wanted))
 		return true;
-	json_array_foreach((json_t *)(uintptr_t)wanted, i, one)
-		if (json_is_string(one) &&
-		    strcmp(json_string_value(one), credential) == 0)
-			return true;
+	json_array_foreach((json_t *)(uintptr_t)wanted, i,
+			   one) if (json_is_string(one) &&
+				    strcmp(json_string_value(one),
+					   credential) == 0) return true;
 	return false;
 }

@@ -33,8 +33,8 @@ const char *oauth_token_account(const struct sim *sim, const char *token)
 {
 	int64_t expires_s = (int64_t)(intptr_t)table_get(sim->tokens, token);
 
-	return expires_s > clock_unix_s() ? keys_account_email(sim->keys) :
-					    NULL;
+	return expires_s > clock_unix_s() ? keys_account_email(sim->keys)
+					  : NULL;
 }
 
 static json_t *error_body(struct request *request, unsigned status,
@@ -130,10 +130,9 @@ static const char *check(struct request *request, const char *assertion)
 	algorithm = json_string_value(json_object_get(header, "alg"));
 	if (!algorithm || strcmp(algorithm, "RS256") != 0)
 		wrong = "Invalid JWT: alg must be RS256";
-	else if (!signature ||
-		 !keys_verify_rs256(request->sim->keys, assertion,
-				    (size_t)(second - assertion), signature,
-				    size))
+	else if (!signature || !keys_verify_rs256(request->sim->keys, assertion,
+						  (size_t)(second - assertion),
+						  signature, size))
 		wrong = "Invalid JWT Signature.";
 	else
 		wrong = check_claims(request->sim, claims);
@@ -178,12 +177,11 @@ void oauth_handle(struct request *request)
 	if (mischief_refuse(request, &mischief, error_body))
 		return;
 	if (!grant || strcmp(grant, GRANT) != 0) {
-		refuse(request, "unsupported_grant_type",
-		       "Invalid grant_type");
+		refuse(request, "unsupported_grant_type", "Invalid grant_type");
 		return;
 	}
-	wrong = assertion ? check(request, assertion) :
-			    "Missing required parameter: assertion";
+	wrong = assertion ? check(request, assertion)
+			  : "Missing required parameter: assertion";
 	if (wrong) {
 		refuse(request, "invalid_grant", wrong);
 		return;

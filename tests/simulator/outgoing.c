@@ -113,8 +113,8 @@ static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *context,
 	}
 	socket = take(sizeof(*socket));
 	*socket = (struct socket_watch){ .outgoing = outgoing, .fd = fd };
-	socket->watch = loop_add(outgoing->sim->loop, fd, events, on_socket,
-				 socket);
+	socket->watch =
+		loop_add(outgoing->sim->loop, fd, events, on_socket, socket);
 	if (!socket->watch)
 		abort();
 	(void)curl_multi_assign(outgoing->multi, fd, socket);
@@ -162,8 +162,7 @@ struct outgoing *outgoing_new(struct sim *sim)
 	(void)curl_multi_setopt(outgoing->multi, CURLMOPT_TIMERFUNCTION,
 				set_timer);
 	(void)curl_multi_setopt(outgoing->multi, CURLMOPT_TIMERDATA, outgoing);
-	(void)curl_multi_setopt(outgoing->multi,
-				CURLMOPT_MAX_TOTAL_CONNECTIONS,
+	(void)curl_multi_setopt(outgoing->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
 				(long)CONNECTIONS_MAX);
 	return outgoing;
 }

@@ -102,8 +102,8 @@ static json_t *output_of(struct job *job)
 	json_t *list = json_array(), *first;
 
 	for (size_t i = 0; i < job->media_count; i++) {
-		_cleanup_text_ char *url = data ? media_data_uri(job, i) :
-						  media_url(job, i);
+		_cleanup_text_ char *url =
+			data ? media_data_uri(job, i) : media_url(job, i);
 
 		(void)json_array_append_new(list, json_string(url));
 	}
@@ -168,9 +168,9 @@ json_t *replicate_prediction(struct job *job, enum replicate_view view)
 		job->phase == JOB_IN_QUEUE ? "starting" : "processing";
 	_cleanup_text_ char *logs = gone ? take_text("") : job_logs(job);
 	json_t *output = (ended || view == VIEW_WITH_OUTPUT) &&
-					 job_has_output(job) && !gone ?
-				 output_of(job) :
-				 json_null();
+					 job_has_output(job) && !gone
+				 ? output_of(job)
+				 : json_null();
 	json_t *json = json_pack(
 		"{s:s, s:s, s:s, s:O?, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:b, "
 		"s:s, s:o}",
@@ -178,8 +178,8 @@ json_t *replicate_prediction(struct job *job, enum replicate_view view)
 		job->version, "input", gone ? NULL : job->input, "output",
 		output, "error", ended ? error_of(job) : json_null(), "logs",
 		logs, "status",
-		ended ? status_of(job) :
-			words_text(&words, NULL, "unknown_status", running),
+		ended ? status_of(job)
+		      : words_text(&words, NULL, "unknown_status", running),
 		"created_at", time_or_null(job->created_ms), "started_at",
 		time_or_null(job->started_ms), "completed_at",
 		time_or_null(ended ? job->ended_ms : 0), "data_removed", gone,
@@ -191,11 +191,10 @@ json_t *replicate_prediction(struct job *job, enum replicate_view view)
 		(void)json_object_set_new(
 			json, "metrics",
 			json_pack("{s:f, s:f}", "predict_time",
-				  job->started_ms ?
-					  (double)(job->ended_ms -
-						   job->started_ms) /
-						  1000.0 :
-					  0.0,
+				  job->started_ms ? (double)(job->ended_ms -
+							     job->started_ms) /
+							    1000.0
+						  : 0.0,
 				  "total_time",
 				  (double)(job->ended_ms - job->created_ms) /
 					  1000.0));
@@ -237,11 +236,11 @@ static bool parse_version(struct request *request, const char *text,
 	if (!slash || slash == text || strchr(slash + 1, '/') ||
 	    (colon && !is_version(colon + 1)))
 		return false;
-	ret->version = arena_strdup(request->arena,
-				    colon ? colon + 1 : "hidden");
-	ret->model = arena_strndup(request->arena, text,
-				   colon ? (size_t)(colon - text) :
-					   strlen(text));
+	ret->version =
+		arena_strdup(request->arena, colon ? colon + 1 : "hidden");
+	ret->model =
+		arena_strndup(request->arena, text,
+			      colon ? (size_t)(colon - text) : strlen(text));
 	return true;
 }
 
@@ -353,13 +352,13 @@ static void fill_in(struct request *request, struct job *job,
 	job->version = take_text(target->version);
 	job->deployment =
 		target->deployment ? take_text(target->deployment) : NULL;
-	job->filter = json_incref(json_object_get(body,
-						  "webhook_events_filter"));
+	job->filter =
+		json_incref(json_object_get(body, "webhook_events_filter"));
 	if (limit_ms > 0) {
 		char text[TIME_SIZE];
 
-		job->deadline = take_text(
-			time_text(job->created_ms + limit_ms, text));
+		job->deadline =
+			take_text(time_text(job->created_ms + limit_ms, text));
 		loop_arm(job->sim->loop, &job->limit, limit_ms);
 	}
 	job_begin(job);
@@ -442,8 +441,8 @@ static json_t *poll_view(struct job *job)
 		(void)json_object_set_new(json, "status", json_string(status));
 		return json;
 	}
-	return replicate_prediction(job, job_tells_end(job) ? VIEW_TRUE :
-							      VIEW_RUNNING);
+	return replicate_prediction(job, job_tells_end(job) ? VIEW_TRUE
+							    : VIEW_RUNNING);
 }
 
 /* The job a path names, if it is this account's; else 404 is answered. */
@@ -476,8 +475,8 @@ static void get(struct request *request, const char *account, const char *id)
 	mischief_spoil(request, &mischief, error_body);
 }
 
-static void cancel(struct request *request, const char *account,
-		   const char *id, size_t length)
+static void cancel(struct request *request, const char *account, const char *id,
+		   size_t length)
 {
 	struct job *job = find(request, account, id, length);
 	struct mischief mischief;
@@ -496,8 +495,8 @@ static void cancel(struct request *request, const char *account,
 	words = job_words(job);
 	if (!words_bool(&words, NULL, "ignore_cancel", false))
 		job_end(job,
-			job->phase == JOB_IN_QUEUE ? OUTCOME_ABORT :
-						     OUTCOME_CANCEL,
+			job->phase == JOB_IN_QUEUE ? OUTCOME_ABORT
+						   : OUTCOME_CANCEL,
 			NULL);
 	reply_json(request, 200, replicate_prediction(job, VIEW_TRUE));
 	mischief_spoil(request, &mischief, error_body);
@@ -581,9 +580,9 @@ static void secret(struct request *request)
 
 	if (mischief_refuse(request, &mischief, error_body))
 		return;
-	reply_json(request, 200,
-		   json_pack("{s:s}", "key",
-			     keys_secret(request->sim->keys, 0)));
+	reply_json(
+		request, 200,
+		json_pack("{s:s}", "key", keys_secret(request->sim->keys, 0)));
 	mischief_spoil(request, &mischief, error_body);
 }
 

@@ -43,6 +43,8 @@ static ssize_t read_stream(void *context, uint64_t position, char *buffer,
 	struct stream *stream = context;
 	int64_t at = (int64_t)position, left = stream->end - at;
 
+	if (stream->request->sim->stopping)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
 	if (stream->stall >= 0) {
 		if (at >= stream->stall) {
 			request_suspend(stream->request, STALL_MS);
@@ -53,9 +55,9 @@ static ssize_t read_stream(void *context, uint64_t position, char *buffer,
 	}
 	if (left <= 0)
 		return stream->end == stream->content.total ||
-				       stream->cut_silent ?
-			       MHD_CONTENT_READER_END_OF_STREAM :
-			       MHD_CONTENT_READER_END_WITH_ERROR;
+				       stream->cut_silent
+			       ? MHD_CONTENT_READER_END_OF_STREAM
+			       : MHD_CONTENT_READER_END_WITH_ERROR;
 	if (stream->rate > 0) {
 		int64_t spent_ms = clock_monotonic_ms() - stream->begun_ms;
 		int64_t allowed = stream->rate * spent_ms / 1000 - at;
@@ -80,8 +82,8 @@ static void answer_buffer(struct request *request, struct job *job, size_t file)
 	media_content(job, file, &content);
 	free(request->reply.body);
 	request->reply.body = take(size);
-	request->reply.bytes = content_read(&content, 0, request->reply.body,
-					    size);
+	request->reply.bytes =
+		content_read(&content, 0, request->reply.body, size);
 	content_clear(&content);
 }
 
@@ -104,8 +106,8 @@ static void answer_stream(struct request *request, const struct words *words,
 		request->served_cut = true;
 	}
 	response = MHD_create_response_from_callback(
-		close || chunked ? MHD_SIZE_UNKNOWN :
-				   (uint64_t)stream->content.total,
+		close || chunked ? MHD_SIZE_UNKNOWN
+				 : (uint64_t)stream->content.total,
 		BLOCK, read_stream, stream, free_stream);
 	if (!response)
 		abort();
@@ -194,8 +196,8 @@ void media_served(struct request *request, bool complete)
 {
 	struct job *job = request->served;
 
-	complete = complete && !request->served_cut &&
-		   request->method == HTTP_GET;
+	complete =
+		complete && !request->served_cut && request->method == HTTP_GET;
 	if (complete)
 		job->media[request->served_file].complete++;
 	ledger_note(job->sim, "media",
@@ -210,8 +212,7 @@ void media_handle(struct request *request)
 	const char *id = request->path + strlen("/media/");
 	size_t id_length = strcspn(id, "/");
 	char *plain = arena_strndup(request->arena, id, id_length);
-	struct job *job =
-		plain ? job_find_any(request->sim, plain) : NULL;
+	struct job *job = plain ? job_find_any(request->sim, plain) : NULL;
 
 	if (request->method == HTTP_GET || request->method == HTTP_HEAD)
 		for (size_t i = 0; job && i < job->media_count; i++)

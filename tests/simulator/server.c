@@ -55,8 +55,7 @@ static void hold(struct request *request)
 		server->held->previous_held = request;
 	server->held = request;
 	if (request->hold_ms > 0)
-		loop_arm(request->sim->loop, &request->timer,
-			 request->hold_ms);
+		loop_arm(request->sim->loop, &request->timer, request->hold_ms);
 }
 
 void request_suspend(struct request *request, int64_t for_ms)
@@ -112,8 +111,8 @@ static void *begin_request(void *context, const char *url,
 	request->connection = connection;
 	request->arena = arena_new(ARENA_MAX);
 	request->url = take_text(url);
-	request->timer = (struct loop_timer){ .fn = wake_by_time,
-					      .context = request };
+	request->timer =
+		(struct loop_timer){ .fn = wake_by_time, .context = request };
 	query = strchr(request->url, '?');
 	if (query)
 		*query++ = '\0';
@@ -134,7 +133,8 @@ static void end_request(void *context, struct MHD_Connection *connection,
 		return;
 	*req_cls = NULL;
 	if (request->served)
-		media_served(request, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+		media_served(request,
+			     code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
 	if (request->waited_for)
 		request->waited_for->waiter = NULL;
 	loop_disarm(request->sim->loop, &request->timer);

@@ -47,7 +47,7 @@ struct request {
 	char *body;	   /* NUL-terminated */
 	size_t body_bytes, body_room;
 	bool body_too_large;
-	bool reused; /* not the first one on its connection */
+	bool reused;	/* not the first one on its connection */
 	bool begun;	/* its head was seen */
 	bool head_done; /* ... and mischief_at_head() has decided */
 	bool handled;
@@ -56,8 +56,8 @@ struct request {
 	struct loop_timer timer;
 	struct request *next_held, *previous_held;
 	struct job *waited_for; /* whose waiter this is */
-	bool tells_end;		/* held until that job's end: describe it then */
-	struct job *served;	/* whose media this is; referenced */
+	bool tells_end;	    /* held until that job's end: describe it then */
+	struct job *served; /* whose media this is; referenced */
 	size_t served_file;
 	bool served_cut;
 	struct reply reply;
@@ -98,7 +98,6 @@ void reply_json(struct request *request, unsigned status, json_t *json);
 void reply_text(struct request *request, unsigned status, const char *type,
 		const char *text);
 /* Values are copied to the arena. */
-void reply_header(struct request *request, const char *name,
-		  const char *value);
+void reply_header(struct request *request, const char *name, const char *value);
 
 #endif

@@ -43,9 +43,9 @@ void signature_begin(struct signature *signature, const struct job *job)
 
 	(void)job;
 	dice_fill(bits, sizeof(bits));
-	signature->id = take_printf("msg_%016llx%08llx",
-				    (unsigned long long)bits[0],
-				    (unsigned long long)(bits[1] >> 32));
+	signature->id =
+		take_printf("msg_%016llx%08llx", (unsigned long long)bits[0],
+			    (unsigned long long)(bits[1] >> 32));
 }
 
 void signature_same_id(struct signature *signature, const char *id)
@@ -155,8 +155,7 @@ static void apply_fal(struct signature *signature, const struct job *job,
 		take_printf("%lld", (long long)signing_time(signature));
 	message = take_printf("%s\nsimulator_user\n%s\n%s", job->start->id,
 			      signature->value[0], hex);
-	signature->value[1] = keys_sign_fal(keys,
-					    signature->forge == FORGE_KEY,
+	signature->value[1] = keys_sign_fal(keys, signature->forge == FORGE_KEY,
 					    message, strlen(message));
 	if (signature->forge == FORGE_SIGNATURE)
 		memcpy(signature->value[1], "00112233", 8);

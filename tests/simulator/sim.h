@@ -69,6 +69,8 @@ struct sim {
 	struct sim_options options;
 	int64_t begun_ms; /* monotonic */
 	struct loop *loop;
+	struct loop_watch *signal_watch;
+	int signal_fd;
 	struct server *server;
 	struct outgoing *outgoing;
 	struct keys *keys;
@@ -77,11 +79,12 @@ struct sim {
 
 	struct sim_account provider[SIM_PROVIDERS];
 	json_t *words_for_all;
-	struct table *counters; /* of "times": key to a number */
-	struct table *tokens;	/* Google tokens issued */
-	struct table *jobs;	/* by "provider/id" */
-	struct table *ours;	/* newest start of each job of ours */
-	struct job *ended_head; /* ended jobs, oldest end first */
+	struct table *counters;	     /* of "times": key to a number */
+	struct table *tokens;	     /* Google tokens issued */
+	struct table *jobs;	     /* by "provider/id" */
+	struct table *ours;	     /* newest start of each job of ours */
+	struct delivery *deliveries; /* all that are not over */
+	struct job *ended_head;	     /* ended jobs, oldest end first */
 	struct job *ended_tail;
 	int64_t ended_count;
 	int64_t requests;

@@ -110,10 +110,8 @@ struct job *start_accept(struct request *request,
 {
 	char input_sha256[SHA256_HEX_SIZE], our_job[UUID_SIZE] = "";
 	int64_t attempt = 0;
-	const char *key = json_string_value(
-		json_object_get(json_is_object(start->words) ? start->words :
-							       NULL,
-				"key"));
+	const char *key = json_string_value(json_object_get(
+		json_is_object(start->words) ? start->words : NULL, "key"));
 	struct job_plan plan;
 
 	hash_input(start->input, input_sha256);
@@ -128,9 +126,8 @@ struct job *start_accept(struct request *request,
 		.account = start->account,
 		.model = start->model,
 		.webhook = start->webhook,
-		.input = request->body_bytes <= INPUT_KEPT_BYTES ?
-				 start->input :
-				 NULL,
+		.input = request->body_bytes <= INPUT_KEPT_BYTES ? start->input
+								 : NULL,
 		.input_sha256 = input_sha256,
 		.words = start->words,
 		.key = key,

@@ -20,8 +20,7 @@ static const struct {
 	const char *status;
 	const char *message;
 } codes[] = {
-	{ 400, 3, "INVALID_ARGUMENT",
-	  "Request contains an invalid argument." },
+	{ 400, 3, "INVALID_ARGUMENT", "Request contains an invalid argument." },
 	{ 400, 9, "FAILED_PRECONDITION", "Precondition check failed." },
 	{ 401, 16, "UNAUTHENTICATED",
 	  "Request had invalid authentication credentials. Expected OAuth 2 "
@@ -46,8 +45,7 @@ static json_t *error_json(unsigned code, const char *message,
 			 "details");
 }
 
-json_t *google_error(struct request *request, unsigned code,
-		     const char *status)
+json_t *google_error(struct request *request, unsigned code, const char *status)
 {
 	const char *message = "Simulated.";
 	bool found = false;
@@ -101,8 +99,7 @@ bool google_knows(struct request *request, char ret_account[17])
 		}
 	} else {
 		known = !json_is_true(wanted) &&
-			mischief_knows(request, SIM_VERTEX, token,
-				       ret_account);
+			mischief_knows(request, SIM_VERTEX, token, ret_account);
 	}
 	if (known)
 		return true;
@@ -133,9 +130,9 @@ static const char *check_image(struct request *request, const json_t *image)
 	if (!json_is_string(json_object_get(image, "mimeType")))
 		return "image.mimeType is required";
 	if (uri)
-		return text_starts_with(uri, "gs://") ?
-			       NULL :
-			       "image.gcsUri must begin with gs://";
+		return text_starts_with(uri, "gs://")
+			       ? NULL
+			       : "image.gcsUri must begin with gs://";
 	if (!json_is_string(inlined))
 		return "image has neither bytesBase64Encoded nor gcsUri";
 	bytes = text_from_base64(json_string_value(inlined),
@@ -175,8 +172,7 @@ static const char *check_start(struct request *request, const json_t *body)
 	if (duration && !json_is_integer(duration))
 		return "durationSeconds must be an integer";
 	if (storage && (!json_is_string(storage) ||
-			!text_starts_with(json_string_value(storage),
-					  "gs://")))
+			!text_starts_with(json_string_value(storage), "gs://")))
 		return "storageUri must begin with gs://";
 	return NULL;
 }
@@ -187,8 +183,8 @@ static char *model_path(struct request *request, const char *verb)
 	const char *path = request->path + strlen("/vertex/");
 	const char *colon = strrchr(path, ':');
 
-	path += text_starts_with(path, "v1beta1/") ? strlen("v1beta1/") :
-						     strlen("v1/");
+	path += text_starts_with(path, "v1beta1/") ? strlen("v1beta1/")
+						   : strlen("v1/");
 	if (!colon || colon <= path || strcmp(colon + 1, verb) != 0 ||
 	    colon - path > MODEL_PATH_MAX ||
 	    !text_starts_with(path, "projects/") ||
@@ -201,8 +197,8 @@ static void start(struct request *request, const char *account,
 		  const char *model)
 {
 	json_t *body = start_parse_body(request), *parameters;
-	const char *wrong = body ? check_start(request, body) :
-				   "Invalid JSON payload received.";
+	const char *wrong = body ? check_start(request, body)
+				 : "Invalid JSON payload received.";
 	const json_t *samples;
 	struct mischief mischief;
 	struct job *job = NULL;
@@ -222,8 +218,8 @@ static void start(struct request *request, const char *account,
 			.input = body,
 			.words = json_object_get(parameters, "rushes_sim"),
 			.media_wanted =
-				samples ? (size_t)json_integer_value(samples) :
-					  1,
+				samples ? (size_t)json_integer_value(samples)
+					: 1,
 			.error_body = google_error,
 			.invalid = invalid,
 		};
@@ -280,8 +276,8 @@ static json_t *safety_reason(const struct job *job)
 {
 	struct words words = job_words(job);
 	const json_t *error = words_find(&words, NULL, "error");
-	int64_t code = json_is_integer(error) ? json_integer_value(error) :
-						64151117;
+	int64_t code =
+		json_is_integer(error) ? json_integer_value(error) : 64151117;
 	_cleanup_text_ char *text = take_printf(
 		"The prompt could not be submitted. It contains words that "
 		"violate Vertex AI's usage guidelines. Support codes: %lld",
@@ -301,15 +297,14 @@ static json_t *operation_response(struct job *job)
 		filtered = job->media_wanted - job->media_count;
 	for (size_t i = 0; job_has_output(job) && i < job->media_count; i++)
 		(void)json_array_append_new(videos, video_json(job, i));
-	response = json_pack(
-		"{s:s, s:I}", "@type",
-		"type.googleapis.com/"
-		"cloud.ai.large_models.vision.GenerateVideoResponse",
-		"raiMediaFilteredCount", (json_int_t)filtered);
+	response =
+		json_pack("{s:s, s:I}", "@type",
+			  "type.googleapis.com/"
+			  "cloud.ai.large_models.vision.GenerateVideoResponse",
+			  "raiMediaFilteredCount", (json_int_t)filtered);
 	if (filtered > 0)
 		(void)json_object_set_new(response, "raiMediaFilteredReasons",
-					  json_pack("[o]",
-						    safety_reason(job)));
+					  json_pack("[o]", safety_reason(job)));
 	if (json_array_size(videos) > 0)
 		(void)json_object_set_new(response, "videos", videos);
 	else

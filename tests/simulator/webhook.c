@@ -19,7 +19,8 @@ enum { REPLICATE_TIMEOUT_MS = 10000 };
 
 struct delivery {
 	struct job *job;
-	struct delivery *next; /* of the same job */
+	struct delivery *next;		/* of the same job */
+	struct delivery *newer, *older; /* of all */
 	struct exchange exchange;
 	struct loop_timer timer;
 	struct signature signature;
@@ -34,8 +35,14 @@ struct delivery {
 
 static void free_delivery(struct delivery *delivery)
 {
+	struct sim *sim = delivery->job->sim;
+
+	*(delivery->newer ? &delivery->newer->older : &sim->deliveries) =
+		delivery->older;
+	if (delivery->older)
+		delivery->older->newer = delivery->newer;
 	job_unref(delivery->job);
-	loop_disarm(delivery->job->sim->loop, &delivery->timer);
+	loop_disarm(sim->loop, &delivery->timer);
 	signature_clear(&delivery->signature);
 	free(delivery->url);
 	free(delivery->event);
@@ -48,12 +55,12 @@ static void record(struct delivery *delivery)
 	struct job *job = delivery->job;
 	struct sim *sim = job->sim;
 	char time[TIME_SIZE];
-	json_t *line = json_pack(
-		"{s:s, s:s, s:s, s:i, s:i, s:I}", "event", delivery->event,
-		"kind", delivery->kind, "time",
-		time_text(clock_unix_ms(), time), "try", delivery->tries,
-		"answer", (int)delivery->exchange.status, "ms",
-		(json_int_t)delivery->exchange.took_ms);
+	json_t *line = json_pack("{s:s, s:s, s:s, s:i, s:i, s:I}", "event",
+				 delivery->event, "kind", delivery->kind,
+				 "time", time_text(clock_unix_ms(), time),
+				 "try", delivery->tries, "answer",
+				 (int)delivery->exchange.status, "ms",
+				 (json_int_t)delivery->exchange.took_ms);
 	json_t *note = json_deep_copy(line);
 
 	if (json_array_size(job->deliveries) < JOB_RECORDS_MAX)
@@ -143,7 +150,7 @@ static void send_next(struct job *job)
 {
 	struct delivery *delivery = job->delivery_first;
 
-	if (job->sending || !delivery)
+	if (job->sending || !delivery || job->sim->stopping)
 		return;
 	job->delivery_first = delivery->next;
 	if (!job->delivery_first)
@@ -168,6 +175,10 @@ static struct delivery *add(struct job *job, const char *event,
 		abort();
 	json_decref(body);
 	signature_begin(&delivery->signature, job);
+	delivery->older = job->sim->deliveries;
+	if (delivery->older)
+		delivery->older->newer = delivery;
+	job->sim->deliveries = delivery;
 	if (job->delivery_last)
 		job->delivery_last->next = delivery;
 	else
@@ -180,9 +191,8 @@ static json_t *body_of(struct job *job, const char *event,
 		       const struct words *words)
 {
 	if (job->provider == SIM_FAL)
-		return fal_webhook(job,
-				   words_bool(words, "webhook", "payload",
-					      true));
+		return fal_webhook(
+			job, words_bool(words, "webhook", "payload", true));
 	if (strcmp(event, "completed") == 0)
 		return replicate_prediction(job, VIEW_TRUE);
 	if (strcmp(event, "output") == 0)
@@ -203,8 +213,9 @@ static json_t *forged_body(struct job *job, const struct words *words,
 	(void)json_object_set_new(body, fal ? "payload" : "output",
 				  json_null());
 	if (how == FORGE_OTHER) {
-		(void)json_object_set_new(body, fal ? "request_id" : "id",
-					  json_string("another0job0altogether"));
+		(void)json_object_set_new(
+			body, fal ? "request_id" : "id",
+			json_string("another0job0altogether"));
 		if (fal)
 			(void)json_object_set_new(
 				body, "gateway_request_id",
@@ -222,8 +233,8 @@ static void add_forged(struct job *job, const struct words *words)
 
 	if (how == FORGE_NONE)
 		return;
-	delivery = add(job, "completed", "forged",
-		       forged_body(job, words, how));
+	delivery =
+		add(job, "completed", "forged", forged_body(job, words, how));
 	delivery->signature.forge = how;
 	if (how == FORGE_TOKEN) {
 		length = strlen(delivery->url);
@@ -288,9 +299,9 @@ bool webhook_wants(const struct job *job, const char *event)
 	if (!job->filter)
 		return strcmp(event, "output") == 0 ||
 		       strcmp(event, "completed") == 0;
-	json_array_foreach(job->filter, i, one)
-		if (strcmp(json_string_value(one), event) == 0)
-			return true;
+	json_array_foreach(job->filter, i,
+			   one) if (strcmp(json_string_value(one), event) ==
+				    0) return true;
 	return false;
 }
 
@@ -302,8 +313,7 @@ void webhook_event(struct job *job, const char *event)
 	    words_bool(&words, "webhook", "drop", false))
 		return;
 	if (words_bool(&words, "webhook", "reorder", false)) {
-		(void)json_array_append_new(job->postponed,
-					    json_string(event));
+		(void)json_array_append_new(job->postponed, json_string(event));
 		return;
 	}
 	(void)add(job, event, "genuine", body_of(job, event, &words));
@@ -338,8 +348,8 @@ void webhook_end(struct job *job)
 		add_end(job, &words);
 		return;
 	}
-	job->late = (struct loop_timer){ .fn = on_late,
-					 .context = job_ref(job) };
+	job->late =
+		(struct loop_timer){ .fn = on_late, .context = job_ref(job) };
 	loop_arm(job->sim->loop, &job->late, late_ms);
 }
 
@@ -352,4 +362,17 @@ void webhook_repeat(struct job *job, const json_t *own)
 	    (job->phase == JOB_ENDED || job->provider == SIM_REPLICATE))
 		add_end(job, &words);
 	json_decref(level);
+}
+
+void webhook_stop(struct sim *sim)
+{
+	while (sim->deliveries)
+		free_delivery(sim->deliveries);
+	for (int i = 0; i < SIM_PROVIDERS; i++)
+		for (struct job *job = sim->provider[i].newest; job;
+		     job = job->older) {
+			if (job->late.place)
+				job_unref(job);
+			loop_disarm(sim->loop, &job->late);
+		}
 }

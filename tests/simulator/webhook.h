@@ -13,6 +13,9 @@ void webhook_event(struct job *job, const char *event);
 /* Deliver the end, with all that its words do to it. */
 void webhook_end(struct job *job);
 
+/* The simulator ends: give up what is not delivered. */
+void webhook_stop(struct sim *sim);
+
 /* Deliver the present state again; words: of "webhook", or NULL. */
 void webhook_repeat(struct job *job, const json_t *words);
 

@@ -131,9 +131,8 @@ static bool is_texts(const json_t *value)
 
 	if (!json_is_array(value))
 		return false;
-	json_array_foreach((json_t *)(uintptr_t)value, i, item)
-		if (!json_is_string(item))
-			return false;
+	json_array_foreach((json_t *)(uintptr_t)value, i,
+			   item) if (!json_is_string(item)) return false;
 	return true;
 }
 
@@ -143,10 +142,11 @@ static const char *check_value(const struct word *word, const json_t *value)
 	switch (word->kind) {
 	case KIND_INT:
 		return json_is_integer(value) &&
-				       json_integer_value(value) >= word->least &&
-				       json_integer_value(value) <= word->most ?
-			       NULL :
-			       "a whole number in its range";
+				       json_integer_value(value) >=
+					       word->least &&
+				       json_integer_value(value) <= word->most
+			       ? NULL
+			       : "a whole number in its range";
 	case KIND_BOOL:
 		return json_is_boolean(value) ? NULL : "true or false";
 	case KIND_TEXT:
@@ -154,15 +154,15 @@ static const char *check_value(const struct word *word, const json_t *value)
 	case KIND_CHOICE:
 		return json_is_string(value) &&
 				       is_choice(word->choices,
-						 json_string_value(value)) ?
-			       NULL :
-			       word->choices;
+						 json_string_value(value))
+			       ? NULL
+			       : word->choices;
 	case KIND_TEXTS:
 		return is_texts(value) ? NULL : "an array of texts";
 	case KIND_TEXT_OR_INT:
-		return json_is_string(value) || json_is_integer(value) ?
-			       NULL :
-			       "text or a number";
+		return json_is_string(value) || json_is_integer(value)
+			       ? NULL
+			       : "text or a number";
 	case KIND_GROUP:
 		return json_is_object(value) ? NULL : "an object";
 	case KIND_ANY:
