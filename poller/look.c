@@ -50,6 +50,14 @@ void look_soon(struct poller *poller)
 	look_by(poller, poller->looked_at_ms + REST_GAP_MS);
 }
 
+void look_in(struct poller *poller, int64_t due_ms)
+{
+	int64_t soon_ms = poller->looked_at_ms + REST_GAP_MS;
+	int64_t at_ms = clock_monotonic_ms() + due_ms;
+
+	look_by(poller, at_ms > soon_ms ? at_ms : soon_ms);
+}
+
 void look_after_work(struct poller *poller)
 {
 	bool busy = poller_is_busy(poller);

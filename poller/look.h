@@ -17,6 +17,9 @@ void look_done(struct poller *poller);
 /* There may be work: look as soon as the loop gets to it. */
 void look_soon(struct poller *poller);
 
+/* A job was planned: look when it is due, if not before. */
+void look_in(struct poller *poller, int64_t due_ms);
+
 /* Something is out of hand: look if that makes room or ends everything. */
 void look_after_work(struct poller *poller);
 

@@ -68,6 +68,9 @@ static void take_result(struct work *work, const struct move_result *result)
 	    work->move.becomes == JOB_COMPLETED &&
 	    work->move.was != JOB_COMPLETED)
 		work->poller->completed++;
+	if (result->outcome == MOVE_DONE && work->move.due_ms >= 0 &&
+	    !job_is_terminal(work->move.becomes))
+		look_in(work->poller, work->move.due_ms);
 	if (result->outcome == MOVE_LOST) {
 		const struct log_context context = work_context(work);
 
