@@ -281,6 +281,34 @@ void conf_print(enum conf_program program, FILE *out)
 	}
 }
 
+/* What follows a setting's line of help: "[60; 5 to 3600 s]". */
+static void print_facts(const struct conf_row *row, enum conf_program program,
+			FILE *out)
+{
+	const char *before = "[";
+
+	(void)fprintf(out, "  %-30s ", "");
+	if (row->needed & program) {
+		(void)fprintf(out, "%srequired", before);
+		before = "; ";
+	}
+	if (row->secret) {
+		(void)fprintf(out, "%ssecret", before);
+		before = "; ";
+	}
+	if (row->preset) {
+		(void)fprintf(out, "%s%s", before, row->preset);
+		before = "; ";
+	}
+	if (row->unit && row->least < row->most &&
+	    row->parse != conf_parse_bool)
+		(void)fprintf(out, "%s%" PRId64 " to %" PRId64 " %s", before,
+			      row->least, row->most, row->unit);
+	else if (row->unit)
+		(void)fprintf(out, "%s%s", before, row->unit);
+	(void)fprintf(out, "]\n");
+}
+
 void conf_print_help(enum conf_program program, FILE *out)
 {
 	const struct conf_row *row;
@@ -289,22 +317,8 @@ void conf_print_help(enum conf_program program, FILE *out)
 		if (!(row->used & program))
 			continue;
 		(void)fprintf(out, "  %-30s %s\n", row->name, row->help);
-		if (!row->preset && !(row->needed & program) && !row->secret)
-			continue;
-		(void)fprintf(out, "  %-30s ", "");
-		if (row->needed & program)
-			(void)fprintf(out, "[required]");
-		if (row->secret)
-			(void)fprintf(out, "[secret]");
-		if (row->preset)
-			(void)fprintf(out, "[%s", row->preset);
-		if (row->preset && row->least < row->most &&
-		    row->parse != conf_parse_bool)
-			(void)fprintf(out, "; %" PRId64 " to %" PRId64,
-				      row->least, row->most);
-		if (row->preset)
-			(void)fprintf(out, "%s%s]", row->unit ? " " : "",
-				      row->unit ? row->unit : "");
-		(void)fprintf(out, "\n");
+		if (row->preset || row->unit || row->secret ||
+		    (row->needed & program))
+			print_facts(row, program, out);
 	}
 }

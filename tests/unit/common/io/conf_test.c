@@ -438,6 +438,18 @@ static void help_names_every_setting(void **state)
 	}
 }
 
+static void help_says_what_may_be_set(void **state)
+{
+	char *text = print(conf_print_help, CONF_POLLER);
+
+	(void)state;
+	assert_non_null(strstr(text, " [required; secret]\n"));
+	assert_non_null(strstr(text, " [0; 0 or 1]\n"));
+	assert_non_null(strstr(text, " [60; 5 to 3600 s]\n"));
+	assert_non_null(strstr(text, " [v4; v4 or v2]\n"));
+	free(text);
+}
+
 static void the_table_is_sound(void **state)
 {
 	const struct conf_row *row;
@@ -494,6 +506,7 @@ int main(void)
 		CASE(secrets_of_others_are_not_read),
 		CASE(printing_masks_secrets),
 		CASE(help_names_every_setting),
+		CASE(help_says_what_may_be_set),
 		CASE(the_table_is_sound),
 		CASE(small_arenas_fail_cleanly),
 	};
