@@ -181,33 +181,36 @@ deps-lint:
 
 # Each of these first installs what is missing and only then reads this file
 # again to build: the flags come from a pkg-config that may be new.
+# Unless it was told how many jobs to run, it builds on all processors.
 export STACK_DIR PORT KEEP ONLY BUILD
+again = $(MAKE) --no-print-directory \
+	$(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 up: deps
-	@$(MAKE) --no-print-directory all
+	@$(again) all
 	@tests/stack/stack.sh up
 down:
 	@tests/stack/stack.sh down
 demo: deps
-	@$(MAKE) --no-print-directory all
+	@$(again) all
 	@tests/demo/demo.sh
 
 # ---- checks -------------------------------------------------------------
 
 check: deps-check
-	@$(MAKE) --no-print-directory tests
+	@$(again) tests
 	@tests/run.sh
 
 asan: deps-check
-	@$(MAKE) --no-print-directory tests BUILD=build-asan SAN='$(ASAN)'
+	@$(again) tests BUILD=build-asan SAN='$(ASAN)'
 	@BUILD=build-asan tests/run.sh
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 
 lint: deps-lint
-	@$(MAKE) --no-print-directory tests check-headers BUILD=build-gcc \
+	@$(again) tests check-headers BUILD=build-gcc \
 		CC=gcc DEVELOPER=1
-	@$(MAKE) --no-print-directory tests BUILD=build-clang CC=clang DEVELOPER=1
-	@$(MAKE) --no-print-directory compile_commands.json CC=clang BUILD=build-clang
+	@$(again) tests BUILD=build-clang CC=clang DEVELOPER=1
+	@$(again) compile_commands.json CC=clang BUILD=build-clang
 	@BUILD=build-gcc .ci/lint
 
 # Every header compiles alone.
