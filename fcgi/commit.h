@@ -22,6 +22,7 @@ struct commit {
 	enum commit_kind kind;
 	struct submit_item submit;
 	struct webhook_item webhook;
+	bool refuse_webhook; /* once the poller was told to look */
 };
 
 /**

@@ -198,10 +198,17 @@ static int check_form(const struct request *request, struct reply *ret)
 	return 0;
 }
 
+static int refuse_signature(const struct request *request, struct reply *ret)
+{
+	return refuse_arrival(request, ret, 401, "bad_signature",
+			      "The signature is missing or wrong.");
+}
+
 static int check_trust(struct worker *worker, const struct request *request,
-		       struct arrival *arrival, struct webhook_item *item,
+		       struct arrival *arrival, struct commit *commit,
 		       struct reply *ret, struct fault *reterr_fault)
 {
+	struct webhook_item *item = &commit->webhook;
 	enum webhook_trust trust;
 	const char *delivery_id;
 	int r;
@@ -219,8 +226,8 @@ static int check_trust(struct worker *worker, const struct request *request,
 		return r;
 	if (trust == WEBHOOK_REFUSED ||
 	    (arrival->attempt == 0 && trust != WEBHOOK_GENUINE))
-		return refuse_arrival(request, ret, 401, "bad_signature",
-				      "The signature is missing or wrong.");
+		return refuse_signature(request, ret);
+	commit->refuse_webhook = trust == WEBHOOK_DOUBTFUL;
 	item->hint = trust != WEBHOOK_GENUINE;
 	return item->hint ? 0 :
 			    parse(request, arrival, delivery_id, item, ret,
@@ -244,8 +251,8 @@ int post_webhook(struct worker *worker, const struct request *request,
 	if (r == 0)
 		r = check_form(request, ret);
 	if (r == 0)
-		r = check_trust(worker, request, &arrival, &commit->webhook,
-				ret, reterr_fault);
+		r = check_trust(worker, request, &arrival, commit, ret,
+				reterr_fault);
 	if (r != 0)
 		return r == ARRIVAL_E_ANSWERED ? 0 : r;
 
@@ -263,6 +270,12 @@ int commit_answer_webhook(const struct request *request,
 	static const char ignored[] = "{\"status\":\"no_effect\"}";
 	const char *text = taken;
 
+	if (commit->refuse_webhook &&
+	    (commit->webhook.outcome == WEBHOOK_TAKEN ||
+	     commit->webhook.outcome == WEBHOOK_NO_EFFECT)) {
+		(void)refuse_signature(request, ret);
+		return 0;
+	}
 	switch (commit->webhook.outcome) {
 	case WEBHOOK_TAKEN:
 		break;

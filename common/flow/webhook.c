@@ -13,8 +13,8 @@ enum {
 	/* How often a webhook may lose to somebody faster. */
 	RACES_MOST = 6,
 	TRIES_MOST = 3,
-	/* The poller fetches keys on wake at most this often: younger ones
-	 * that do not fit mean a forgery, not a rotation. */
+	/* The poller fetches keys on wake at most this often: if younger ones
+	 * do not fit, it is a forgery and hardly a rotation. */
 	KEYS_NEW_S = 60,
 };
 
@@ -24,9 +24,8 @@ enum webhook_trust webhook_judge(const struct webhook_judging *judging,
 				 struct arena *arena,
 				 const char **ret_delivery_id)
 {
-	bool stale = !judging->keys_configured &&
-		     (judging->webhook->key_count == 0 ||
-		      judging->keys_age_s > KEYS_NEW_S);
+	bool stale = judging->webhook->key_count == 0 ||
+		     judging->keys_age_s > KEYS_NEW_S;
 
 	*ret_delivery_id = NULL;
 	if (!judging->ops->verify)
@@ -43,7 +42,9 @@ enum webhook_trust webhook_judge(const struct webhook_judging *judging,
 	case PROVIDER_KEY_UNKNOWN:
 		if (!judging->keys_configured && !judging->keys_are_new)
 			return WEBHOOK_UNSURE;
-		return stale ? WEBHOOK_HINT : WEBHOOK_REFUSED;
+		if (judging->keys_configured)
+			return WEBHOOK_REFUSED;
+		return stale ? WEBHOOK_HINT : WEBHOOK_DOUBTFUL;
 	}
 	return WEBHOOK_REFUSED;
 }
@@ -54,7 +55,7 @@ struct target {
 	const char *id; /* NULL: no such job */
 	const char *execution_id;
 	const char *provider;
-	const char *provider_job_id;
+	const char *known_id; /* the provider's, of the attempt it is about */
 	enum job_state state;
 	int64_t version;
 	int32_t attempt;
@@ -75,7 +76,7 @@ static int read_target(const PGresult *rows, int i, struct arena *arena,
 		.id = db_row_text(&row, "id"),
 		.execution_id = db_row_text(&row, "execution_id"),
 		.provider = db_row_text(&row, "provider"),
-		.provider_job_id = db_row_text_or_null(&row, "provider_job_id"),
+		.known_id = db_row_text_or_null(&row, "known_id"),
 		.state = job_state_from_name(db_row_text(&row, "status")),
 		.version = db_row_int64(&row, "version"),
 		.attempt = db_row_int32(&row, "attempt"),
@@ -104,18 +105,21 @@ static int read_targets(struct db *db, struct webhook_item *const *items,
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	const char **ids = arena_alloc(arena, count * sizeof(*ids));
 	const char **keys = arena_alloc(arena, count * sizeof(*keys));
-	const char *params[2];
+	int64_t *attempts = arena_alloc(arena, count * sizeof(*attempts));
+	const char *params[3];
 	int r;
 
-	if (!ids || !keys)
+	if (!ids || !keys || !attempts)
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
 	for (size_t i = 0; i < count; i++) {
 		ids[i] = items[i]->job_id;
 		keys[i] = items[i]->delivery_key;
+		attempts[i] = items[i]->attempt;
 	}
 	params[0] = db_array_text(ids, count, arena);
 	params[1] = db_array_text(keys, count, arena);
-	if (!params[0] || !params[1])
+	params[2] = db_array_int64(attempts, count, arena);
+	if (!params[0] || !params[1] || !params[2])
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
 	r = db_run(db, DB_job_for_webhook, params, &rows, reterr_fault);
 	if (r != 0)
@@ -133,28 +137,8 @@ enum {
 	DECIDED_OUTCOME = 0, /* nothing is to be written */
 	DECIDED_MOVE,	     /* the job moves */
 	DECIDED_NOTE,	     /* it does not; remember that it came */
+	DECIDED_POKE,	     /* nothing is known; look now */
 };
-
-/* Look now: a move that leaves the state alone. @return whether there is
- * anything to look at */
-static bool decide_hint(const struct target *target, struct move *ret)
-{
-	const struct job_decision stay = {
-		.to = target->state,
-		.why = "a webhook asks to look now",
-	};
-
-	if (target->state != JOB_PROCESSING &&
-	    target->state != JOB_START_UNKNOWN)
-		return false;
-	*ret = move_init(target->id, JOB_PROGRESS, target->state, &stay);
-	ret->quiet = true;
-	ret->version = target->version;
-	ret->execution_id = target->execution_id;
-	ret->provider = target->provider;
-	ret->due_ms = 0;
-	return true;
-}
 
 static bool says_it_lives(const struct provider_event *event)
 {
@@ -201,14 +185,34 @@ static bool is_hint(const struct webhook_item *item)
 	       item->event.kind == JOB_NO_ANSWER;
 }
 
-/* Without a token, its body has to name the start that the job waits for. */
-static bool names_the_job(const struct webhook_item *item,
-			  const struct target *target)
+/* Does the body speak of the start that this attempt is? Without a token
+ * that says so, it has to name it; with one, it must not name another. */
+static bool names_the_start(const struct webhook_item *item,
+			    const struct target *target)
 {
-	return !item->hint && item->event.provider_job_id &&
-	       target->provider_job_id &&
-	       strcmp(item->event.provider_job_id, target->provider_job_id) ==
-		       0;
+	if (item->hint)
+		return item->attempt != 0;
+	if (!item->event.provider_job_id || !target->known_id)
+		return item->attempt != 0;
+	return strcmp(item->event.provider_job_id, target->known_id) == 0;
+}
+
+/* A genuine webhook, sent to the address of another job. */
+static void log_wrong_job(const struct target *target)
+{
+	log_event(LOG_WARNING, LOG_ID_WEBHOOK_REFUSED,
+		  &(struct log_context){
+			  .job = target->id,
+			  .execution = target->execution_id,
+			  .provider = target->provider,
+			  .attempt = target->attempt,
+		  },
+		  "a webhook names another start than its address");
+}
+
+static bool may_be_rendering(enum job_state state)
+{
+	return state == JOB_PROCESSING || state == JOB_START_UNKNOWN;
 }
 
 /* @return DECIDED_…; -ENOMEM */
@@ -222,18 +226,19 @@ static int decide(const struct conf *conf, const struct target *target,
 		item->outcome = WEBHOOK_JOB_UNKNOWN;
 		return DECIDED_OUTCOME;
 	}
-	if (item->attempt == 0 && !names_the_job(item, target)) {
-		item->outcome = WEBHOOK_WRONG_JOB;
+	if (!names_the_start(item, target)) {
+		log_wrong_job(target);
+		if (item->attempt == 0)
+			item->outcome = WEBHOOK_WRONG_JOB;
 		return DECIDED_OUTCOME;
 	}
 	if (target->repeated || item->attempt > target->attempt)
 		return DECIDED_OUTCOME;
 	if (item->attempt != 0 && item->attempt < target->attempt)
 		return item->hint ? DECIDED_OUTCOME : DECIDED_NOTE;
-	if (is_hint(item)) {
-		item->wake = decide_hint(target, ret);
-		return item->wake ? DECIDED_MOVE : DECIDED_OUTCOME;
-	}
+	if (is_hint(item))
+		return may_be_rendering(target->state) ? DECIDED_POKE :
+							 DECIDED_OUTCOME;
 	return decide_event(conf, target, item, arena, ret, reterr_fault);
 }
 
@@ -357,6 +362,39 @@ static int commit_notes(struct db *db, const struct note *notes, size_t count,
 	return r;
 }
 
+/* ---- hints -------------------------------------------------------------- */
+
+static int run_pokes(struct db *db, struct webhook_item *const *items,
+		     size_t count, struct arena *arena,
+		     struct fault *reterr_fault)
+{
+	const char **ids = arena_alloc(arena, (count + 1) * sizeof(*ids));
+	const char *param;
+	int r = -EAGAIN;
+
+	if (count == 0)
+		return 0;
+	for (size_t i = 0; ids && i < count; i++)
+		ids[i] = items[i]->job_id;
+	param = ids ? db_array_text(ids, count, arena) : NULL;
+	if (!param)
+		return fault_set(reterr_fault, -ENOMEM, "arena is full");
+	for (int i = 0; i < TRIES_MOST && r == -EAGAIN; i++) {
+		_cleanup_(db_result_freep) PGresult *rows = NULL;
+
+		r = db_run(db, DB_job_poke, &param, &rows, reterr_fault);
+		if (r == -EAGAIN && !db_connected(db))
+			break;
+	}
+	if (r != 0)
+		return r < 0 ? r : -EPROTO;
+	for (size_t i = 0; i < count; i++) {
+		items[i]->outcome = WEBHOOK_TAKEN;
+		items[i]->wake = true;
+	}
+	return 0;
+}
+
 /* ---- committing --------------------------------------------------------- */
 
 struct batch {
@@ -372,6 +410,8 @@ struct batch {
 	size_t move_count;
 	struct note *note;
 	size_t note_count;
+	struct webhook_item **poke; /* whose jobs are to be looked at */
+	size_t poke_count;
 };
 
 static bool has_mover(const struct batch *batch, const char *job_id)
@@ -389,7 +429,7 @@ static int decide_round(struct batch *batch, struct fault *reterr_fault)
 {
 	size_t left = 0;
 
-	batch->move_count = batch->note_count = 0;
+	batch->move_count = batch->note_count = batch->poke_count = 0;
 	for (size_t i = 0; i < batch->count; i++) {
 		struct webhook_item *item = batch->item[i];
 		int r;
@@ -407,6 +447,8 @@ static int decide_round(struct batch *batch, struct fault *reterr_fault)
 		item->outcome = WEBHOOK_AWAY; /* until it is committed */
 		if (r == DECIDED_MOVE)
 			batch->mover[batch->move_count++] = item;
+		else if (r == DECIDED_POKE)
+			batch->poke[batch->poke_count++] = item;
 		else
 			batch->note[batch->note_count++] =
 				(struct note){ item, &batch->target[i] };
@@ -441,10 +483,6 @@ static void settle_move(struct batch *batch, size_t i, bool committed)
 	item->wake = false;
 	if (!committed)
 		return;
-	if (result->outcome == MOVE_BAD && item->hint) {
-		item->outcome = WEBHOOK_NO_EFFECT;
-		return;
-	}
 	if (result->outcome == MOVE_BAD)
 		become_hint(item, &batch->move[i], &result->fault);
 	batch->item[batch->count++] = item;
@@ -461,6 +499,9 @@ static int run_round(struct batch *batch, struct fault *reterr_fault)
 	if (r == 0)
 		r = commit_notes(batch->db, batch->note, batch->note_count,
 				 batch->arena, reterr_fault);
+	if (r == 0)
+		r = run_pokes(batch->db, batch->poke, batch->poke_count,
+			      batch->arena, reterr_fault);
 	if (r < 0 || batch->move_count == 0)
 		return r;
 	r = moves_apply(batch->db, batch->move, batch->move_count, false,
@@ -481,6 +522,7 @@ static int prepare(struct batch *batch, struct webhook_item *const *items,
 	batch->mover = arena_alloc(arena, count * sizeof(*batch->mover));
 	batch->result = arena_alloc(arena, count * sizeof(*batch->result));
 	batch->note = arena_alloc(arena, count * sizeof(*batch->note));
+	batch->poke = arena_alloc(arena, count * sizeof(*batch->poke));
 	if (arena_failed(arena))
 		return -ENOMEM;
 	memcpy(batch->item, items, count * sizeof(*batch->item));

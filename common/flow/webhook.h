@@ -20,6 +20,8 @@
 
 enum webhook_trust {
 	WEBHOOK_REFUSED = 0, /* forged, or unsigned where it has to be signed */
+	WEBHOOK_DOUBTFUL,    /* refuse it, but look: the keys may have been
+				changed a moment after they were fetched */
 	WEBHOOK_HINT,	     /* take nothing from it but "look now" */
 	WEBHOOK_GENUINE,     /* its signature says it is the provider's */
 	WEBHOOK_UNSURE,	     /* none of our keys fits: read them again, and

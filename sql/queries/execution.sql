@@ -169,19 +169,44 @@ SELECT job.id, job.execution_id, job.provider, job.status, job.attempt,
 SELECT provider FROM execution_jobs WHERE id = $1::uuid;
 
 -- name: job_for_webhook
--- params: ids uuid[], delivery_keys text[]
+-- params: ids uuid[], delivery_keys text[], attempts integer[]
 -- What a webhook's meaning depends on, a row per job asked for; n is its
--- place in the arrays.
+-- place in the arrays. attempt 0: the newest. known_id: the provider's id of
+-- that attempt, if it is known.
 SELECT asked.n, job.id, job.execution_id, job.name, job.provider, job.model,
        job.status, job.version, job.attempt, job.max_attempts, job.falters,
-       job.start_failures, job.provider_job_id, job.provider_ref,
+       job.start_failures, job.provider_ref,
+       (SELECT start.provider_job_id
+          FROM job_starts AS start
+         WHERE start.job_id = job.id
+           AND start.attempt = CASE asked.attempt WHEN 0 THEN job.attempt
+                                    ELSE asked.attempt END) AS known_id,
        job.cancel_requested_at IS NOT NULL AS cancel_requested,
        EXISTS (SELECT FROM webhook_inbox AS inbox
                 WHERE inbox.job_id = job.id
                   AND inbox.delivery_key = asked.delivery_key) AS repeated
-  FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY
-       AS asked (id, delivery_key, n)
+  FROM unnest($1::uuid[], $2::text[], $3::integer[]) WITH ORDINALITY
+       AS asked (id, delivery_key, attempt, n)
   JOIN execution_jobs AS job ON job.id = asked.id;
+
+-- name: job_poke
+-- params: ids uuid[]
+-- A hint came: look at these now. Not where somebody is looking already. The
+-- version stays, for nothing is known to have changed.
+WITH poked AS (
+    SELECT id
+      FROM execution_jobs
+     WHERE id = ANY ($1::uuid[])
+       AND status IN ('processing', 'start_unknown')
+       AND (lease_until IS NULL OR lease_until < now())
+     ORDER BY id
+       FOR NO KEY UPDATE
+)
+UPDATE execution_jobs AS job
+   SET next_poll_at = least(job.next_poll_at, now())
+  FROM poked
+ WHERE job.id = poked.id
+RETURNING job.id;
 
 -- name: webhook_note
 -- params: notes json
