@@ -307,17 +307,31 @@ suite("keys", { concurrency: 2 }, (test) => {
 	test("rivals for one key: one wins, the others are told",
 		async (stack) => {
 			const headers = { "idempotency-key": "key-2" };
-			const answers = await Promise.all(Array.from({ length: 20 },
-				(_, i) => stack.api("POST", "/api/execute",
-					{ jobs: [still(i % 2 ? "odd" : "even")] },
-					headers)));
+			const bodies = Array.from({ length: 20 },
+				(_, i) => ({ jobs: [still(`job${i}`)] }));
+			const answers = await Promise.all(bodies.map((body) =>
+				stack.api("POST", "/api/execute", body, headers)));
 			const taken = answers.filter((a) => a.status === 202);
 
-			// prompts differ, so all twenty bodies do
 			assert.equal(taken.length, 1);
 			for (const answer of answers) {
 				if (answer !== taken[0])
 					refused(answer, 422, "idempotency_conflict");
+			}
+
+			// once it is decided: the winner's body among the others
+			const again = await Promise.all(Array.from({ length: 20 },
+				(_, i) => stack.api("POST", "/api/execute",
+					i % 3 ? { jobs: [still("x")] } :
+						bodies[answers.indexOf(taken[0])],
+					headers)));
+
+			for (const [i, answer] of again.entries()) {
+				if (i % 3)
+					refused(answer, 422, "idempotency_conflict");
+				else
+					assert.equal(answer.json.id,
+						taken[0].json.id, answer.text);
 			}
 			stack.submitted.push(taken[0].json.id);
 			await stack.executionEnded(taken[0].json.id, "completed");
