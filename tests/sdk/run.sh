@@ -18,9 +18,10 @@ fi
 SIMULATOR=$(realpath "$simulator")
 export SIMULATOR
 
-# The stamp is newer than the lock file: what is installed is what it names.
-if [ ! -e node_modules/.package-lock.json ] ||
-	[ package-lock.json -nt node_modules/.package-lock.json ]; then
+# npm's own stamp is newer than the lock file, or it is time to install.
+stamp=node_modules/.package-lock.json
+if [ ! -e "$stamp" ] ||
+	[ -n "$(find package-lock.json -newer "$stamp")" ]; then
 	if ! npm ci >npm.log 2>&1; then
 		sed 's/^/# /' npm.log
 		echo "Bail out! npm ci failed; it needs the package registry once"

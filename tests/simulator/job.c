@@ -121,10 +121,10 @@ static void forget(struct job *job)
 static void forget_old(struct sim *sim, int64_t most)
 {
 	int64_t tries = sim->ended_count;
+	struct job *job;
 
-	while (sim->ended_count > most && tries-- > 0) {
-		struct job *job = sim->ended_head;
-
+	while (sim->ended_count > most && tries-- > 0 &&
+	       (job = sim->ended_head)) {
 		sim->ended_head = job->next_ended;
 		if (!sim->ended_head)
 			sim->ended_tail = NULL;

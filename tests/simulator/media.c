@@ -77,6 +77,12 @@ static uint32_t png_crc(const uint8_t *bytes, size_t size)
 	return ~crc;
 }
 
+/* Of text too, where no NUL is wanted. */
+static void copy_bytes(uint8_t *to, const void *from, size_t size)
+{
+	memcpy(to, from, size);
+}
+
 static void append(struct content *content, const void *bytes, size_t size)
 {
 	content->head = realloc(content->head, content->head_bytes + size + 1);
@@ -126,8 +132,8 @@ static void make_png(struct content *content, const char *mark, int64_t wanted)
 	uint8_t *chunk = take(CHUNK + text_bytes);
 
 	put_be32(chunk, text_bytes);
-	memcpy(chunk + 4, "tEXtComment", 12);
-	memcpy(chunk + 16, mark, mark_length);
+	memcpy(chunk + 4, "tEXtComment", 12); /* its NUL ends the keyword */
+	copy_bytes(chunk + 16, mark, mark_length);
 	put_be32(chunk + 8 + text_bytes, png_crc(chunk + 4, 4 + text_bytes));
 	content->total = wanted < 0 ? natural : wanted;
 	append(content, fixture_still,

@@ -23,7 +23,7 @@ char *media_base64(const struct job *job, size_t file);
 char *media_data_uri(const struct job *job, size_t file);
 
 /* SHA-256 in hex, computed on first demand; NULL above 1 GiB. */
-const char *media_sha256(struct job *job, size_t file);
+const char *media_sha256(struct job *job, size_t index);
 
 /* Serve a file with whatever its words do to it. */
 void media_serve(struct request *request, struct job *job, size_t file);

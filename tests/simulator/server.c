@@ -279,6 +279,8 @@ static void handle(struct request *request)
 			     404));
 }
 
+/* Its parameters are libmicrohttpd's.
+ * NOLINTNEXTLINE(readability-function-size) */
 static enum MHD_Result on_request(void *context,
 				  struct MHD_Connection *connection,
 				  const char *url, const char *method,

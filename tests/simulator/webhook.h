@@ -16,7 +16,7 @@ void webhook_end(struct job *job);
 /* The simulator ends: give up what is not delivered. */
 void webhook_stop(struct sim *sim);
 
-/* Deliver the present state again; words: of "webhook", or NULL. */
-void webhook_repeat(struct job *job, const json_t *words);
+/* Deliver the present state again; own: words of "webhook", or NULL. */
+void webhook_repeat(struct job *job, const json_t *own);
 
 #endif
