@@ -33,9 +33,8 @@ static struct provider_event no_event(const struct http_result *result,
 		.kind = kind,
 		.progress = -1,
 		.error_code = result->too_big ? "provider_answer_too_large"
-			      : kind == JOB_START_LOST
-				      ? "start_unconfirmed"
-				      : "provider_unavailable",
+			      : kind == JOB_START_LOST ? "start_unconfirmed"
+						       : "provider_unavailable",
 		.error_message = why,
 		.billed = kind == JOB_START_LOST ? JOB_BILLED_UNKNOWN
 						 : JOB_BILLED_NO,

@@ -62,8 +62,8 @@ static void find_lanes(const struct poller *poller, bool ended_only,
 		for (size_t l = 0; l < COUNT_OF(lanes); l++) {
 			size_t room = room_in(poller, p, l);
 
-			if (room == 0 || (ended_only &&
-					  !job_is_terminal(lanes[l].state)))
+			if (room == 0 ||
+			    (ended_only && !job_is_terminal(lanes[l].state)))
 				continue;
 			ret->provider[ret->count] =
 				poller->provider[p].ops->name;

@@ -52,7 +52,8 @@ static void stop(struct work *work)
 	}
 }
 
-/* ---- how it ends ---------------------------------------------------------- */
+/* ---- how it ends ----------------------------------------------------------
+ */
 
 static void stored(struct complete *complete)
 {
@@ -94,7 +95,8 @@ static void again(struct work *work, int64_t delay_ms, bool counts,
 	struct move move = work_move(work, JOB_STORE_AGAIN);
 	const struct log_context context = work_context(work);
 
-	if (counts && work->store_failures >= work->poller->conf->store_retries) {
+	if (counts &&
+	    work->store_failures >= work->poller->conf->store_retries) {
 		fail(work, code, message);
 		return;
 	}
@@ -112,12 +114,11 @@ static void again(struct work *work, int64_t delay_ms, bool counts,
 
 static int64_t again_ms(const struct work *work)
 {
-	return backoff_delay_ms(AGAIN_FIRST_MS,
-				work->provider->ops->retention_s > 0
-					? URGENT_MOST_MS
-					: AGAIN_MOST_MS,
-				(uint32_t)work->store_failures, 0,
-				dice_uint32());
+	return backoff_delay_ms(
+		AGAIN_FIRST_MS,
+		work->provider->ops->retention_s > 0 ? URGENT_MOST_MS
+						     : AGAIN_MOST_MS,
+		(uint32_t)work->store_failures, 0, dice_uint32());
 }
 
 static void barred(struct work *work, const char *message)
@@ -180,7 +181,8 @@ static void failed(struct complete *complete,
 	}
 }
 
-/* ---- transfers --------------------------------------------------------------- */
+/* ---- transfers
+ * --------------------------------------------------------------- */
 
 static void on_transfer(const struct transfer_result *result, void *userdata)
 {
@@ -233,9 +235,9 @@ static int start_transfer(struct complete *complete, size_t i,
 		job.base64_bytes =
 			event->media[source->inline_index].base64_bytes;
 	}
-	job.key_prefix = arena_printf(work->arena, "%s/%s/%d/%zu",
-				      work->execution_id, work->job.id,
-				      work->job.attempt, i);
+	job.key_prefix =
+		arena_printf(work->arena, "%s/%s/%d/%zu", work->execution_id,
+			     work->job.id, work->job.attempt, i);
 	if (!job.key_prefix)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	return transfer_start(work->poller->transfers, &job, on_transfer,
@@ -270,7 +272,8 @@ static void transfer_all(struct complete *complete,
 		stored(complete);
 }
 
-/* ---- the provider's answer once more --------------------------------------------- */
+/* ---- the provider's answer once more
+ * --------------------------------------------- */
 
 static void ask_result(struct work *work);
 static void ask_status(struct work *work);
@@ -367,7 +370,8 @@ static void ask_again(struct complete *complete)
 	token_then(complete->work, ask_status);
 }
 
-/* ---- beginning ------------------------------------------------------------------- */
+/* ---- beginning
+ * ------------------------------------------------------------------- */
 
 /* With a token, which some providers' files want as well. */
 static void go_on(struct work *work)
@@ -382,8 +386,7 @@ static void go_on(struct work *work)
 
 void complete_begin(struct work *work)
 {
-	struct complete *complete =
-		arena_alloc(work->arena, sizeof(*complete));
+	struct complete *complete = arena_alloc(work->arena, sizeof(*complete));
 	struct fault fault = { "" };
 	int r = complete ? 0 : -ENOMEM;
 

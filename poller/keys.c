@@ -42,8 +42,8 @@ static int read_ages(struct poller *poller, struct arena *arena)
 		poller->provider[i].keys.known = true;
 	for (int i = 0; i < db_rows(result); i++) {
 		struct db_row row = db_row(result, i, arena);
-		struct provider_state *provider = poller_provider(
-			poller, db_row_text(&row, "provider"));
+		struct provider_state *provider =
+			poller_provider(poller, db_row_text(&row, "provider"));
 		int64_t age_ms = db_row_int64(&row, "age_s") * 1000;
 		struct fault fault = { "" };
 
@@ -148,8 +148,8 @@ void keys_check(struct poller *poller, bool woken)
 {
 	_cleanup_(arena_freep) struct arena *arena = arena_new(LIMIT_MIB);
 
-	if (!arena || (!poller->provider[0].keys.known &&
-		       read_ages(poller, arena) < 0))
+	if (!arena ||
+	    (!poller->provider[0].keys.known && read_ages(poller, arena) < 0))
 		return;
 	for (size_t i = 0; i < poller->provider_count; i++)
 		check_provider(&poller->provider[i], woken);

@@ -90,11 +90,11 @@ static int configure(struct poller *poller, struct arena *arena)
 		names[i] = poller->provider[i].ops->name;
 		most[i] = starts[i] = period[i] = NULL;
 		if (s->concurrency > 0)
-			most[i] = arena_printf(arena, "%" PRId64,
-					       s->concurrency);
+			most[i] =
+				arena_printf(arena, "%" PRId64, s->concurrency);
 		if (s->rate_starts > 0) {
-			starts[i] = arena_printf(arena, "%" PRId64,
-						 s->rate_starts);
+			starts[i] =
+				arena_printf(arena, "%" PRId64, s->rate_starts);
 			period[i] = arena_printf(arena, "%" PRId64,
 						 s->rate_period_s);
 		}

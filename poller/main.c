@@ -93,7 +93,8 @@ static int parse(int argc, char **argv, struct options *ret)
 	return 0;
 }
 
-/* ---- running ------------------------------------------------------------------ */
+/* ---- running
+ * ------------------------------------------------------------------ */
 
 /* @return the descriptor; -1 for none: the timer alone wakes us */
 static int find_wake_socket(void)
@@ -204,8 +205,7 @@ int main(int argc, char **argv)
 		break;
 	}
 
-	program = options.action == ACTION_RUN ||
-				  options.action == ACTION_CHECK
+	program = options.action == ACTION_RUN || options.action == ACTION_CHECK
 			  ? CONF_POLLER
 			  : CONF_ADMIN;
 	if (!arena || conf_load(program, arena, &conf, &fault) < 0)

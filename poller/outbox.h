@@ -13,8 +13,7 @@
 struct poller;
 struct work;
 
-_must_check_ int outbox_init(struct poller *poller,
-			     struct fault *reterr_fault);
+_must_check_ int outbox_init(struct poller *poller, struct fault *reterr_fault);
 void outbox_done(struct poller *poller);
 
 /* Queue the move that the work holds. */

@@ -25,9 +25,9 @@ struct upstream {
 
 /* For template_resolve(): one object each, by the name of the job. */
 struct outputs {
-	json_t *outputs; /* {"url", "urls", "media", "raw"}, or a stand-in */
-	json_t *media;	 /* what {"$media"} becomes; only stand-ins so far */
-	json_t *stored;	 /* media with their keys in our store */
+	json_t *outputs;  /* {"url", "urls", "media", "raw"}, or a stand-in */
+	json_t *media;	  /* what {"$media"} becomes; only stand-ins so far */
+	json_t *stored;	  /* media with their keys in our store */
 	json_t *defaults; /* dependency_defaults, or NULL */
 };
 

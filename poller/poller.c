@@ -105,7 +105,8 @@ void poller_say(struct poller *poller)
 			 in_state(poller, JOB_STORING), poller->completed, due);
 }
 
-/* ---- making and freeing --------------------------------------------------- */
+/* ---- making and freeing ---------------------------------------------------
+ */
 
 /* The project that a service account belongs to, unless one is configured.
  * @return arena text or a setting; NULL if nobody says it */

@@ -29,7 +29,7 @@ enum {
 
 /* An OAuth access token, and who waits for it (token.c). */
 struct token {
-	struct arena *arena; /* of the token in use; NULL: none */
+	struct arena *arena;   /* of the token in use; NULL: none */
 	int64_t refresh_at_ms; /* monotonic; from then on a new one is bought */
 	struct http_exchange *exchange; /* that buys one */
 	struct work_queue waiting;
@@ -39,7 +39,7 @@ struct token {
 struct keys {
 	int64_t stale_at_ms; /* monotonic; when the hour is over */
 	int64_t again_at_ms; /* monotonic; not before, not even on wake */
-	bool known;	     /* whether the database was asked how old they are */
+	bool known; /* whether the database was asked how old they are */
 	struct http_exchange *exchange;
 };
 
@@ -81,7 +81,7 @@ struct poller {
 	sd_event_source *outbox_idle;  /* when nothing else is to be done */
 	sd_event_source *outbox_timer; /* at the latest, and after failures */
 	bool outbox_waits;	       /* for the database to come back */
-	bool unsettled; /* ended jobs have dependents to be told */
+	bool unsettled;	    /* ended jobs have dependents to be told */
 	uint64_t completed; /* jobs, since the start */
 
 	/* look.c */
@@ -89,13 +89,13 @@ struct poller {
 	sd_event_source *wake_source;
 	sd_event_source *look_timer;
 	sd_event_source *linger_timer;
-	int64_t looked_at_ms;  /* monotonic; 0: not yet */
-	int64_t look_at_ms;    /* monotonic; when the timer fires */
-	uint32_t idle_looks;   /* that found nothing although work was due */
-	int64_t next_due_ms;   /* as of the last look; REST_NEVER */
-	bool configured;       /* provider_configure was done */
-	bool woken;	       /* since the last look */
-	bool full;	       /* no room in some lane at the last look */
+	int64_t looked_at_ms; /* monotonic; 0: not yet */
+	int64_t look_at_ms;   /* monotonic; when the timer fires */
+	uint32_t idle_looks;  /* that found nothing although work was due */
+	int64_t next_due_ms;  /* as of the last look; REST_NEVER */
+	bool configured;      /* provider_configure was done */
+	bool woken;	      /* since the last look */
+	bool full;	      /* no room in some lane at the last look */
 	bool lingering;
 
 	/* renew.c */

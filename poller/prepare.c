@@ -126,8 +126,9 @@ static void on_read(const struct store_content *content, void *userdata)
 	if (!base64 ||
 	    outputs_set_bytes(&prepare->outputs, reading->name, reading->index,
 			      base64, reading->content_type) < 0) {
-		(void)fault_set(&fault, -EFBIG,
-				"the files in the input are too large together");
+		(void)fault_set(
+			&fault, -EFBIG,
+			"the files in the input are too large together");
 		finish(prepare, -EFBIG, &fault);
 		return;
 	}
@@ -217,8 +218,7 @@ static void go_on(struct prepare *prepare)
 static int begin(struct work *work, prepare_done_fn *done,
 		 struct fault *reterr_fault)
 {
-	struct prepare *prepare =
-		arena_alloc(work->arena, sizeof(*prepare));
+	struct prepare *prepare = arena_alloc(work->arena, sizeof(*prepare));
 	int r;
 
 	if (!prepare)

@@ -61,7 +61,6 @@ int query_run(struct poller *poller, enum db_query query,
 {
 	struct fault fault = { "" };
 
-	return query_note(poller,
-			  db_run(poller->db, query, params, ret, &fault),
-			  &fault);
+	return query_note(
+		poller, db_run(poller->db, query, params, ret, &fault), &fault);
 }

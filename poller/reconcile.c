@@ -28,9 +28,9 @@ int64_t reconcile_delay_ms(int64_t age_ms, int64_t most_ms)
 	int64_t at_ms = FIRST_MS;
 
 	if (age_ms + SLACK_MS >= SECOND_MS)
-		at_ms = SECOND_MS + EVERY_MS * ((age_ms + SLACK_MS - SECOND_MS) /
-							EVERY_MS +
-						1);
+		at_ms = SECOND_MS +
+			EVERY_MS * ((age_ms + SLACK_MS - SECOND_MS) / EVERY_MS +
+				    1);
 	else if (age_ms + SLACK_MS >= FIRST_MS)
 		at_ms = SECOND_MS;
 	if (at_ms > most_ms)
@@ -39,7 +39,8 @@ int64_t reconcile_delay_ms(int64_t age_ms, int64_t most_ms)
 						   : RECONCILE_LEAST_MS;
 }
 
-/* ---- without a result ---------------------------------------------------------- */
+/* ---- without a result
+ * ---------------------------------------------------------- */
 
 static int64_t most_ms(const struct work *work)
 {
@@ -96,8 +97,8 @@ void reconcile_wait(struct work *work, const struct provider_event *event)
 	if (work->cancel_requested && confirm_ms < move.due_ms)
 		move.due_ms = confirm_ms > 0 ? confirm_ms : 0;
 	move.poll_attempts = work->poll_attempts + 1;
-	move.error_code = event->error_code ? event->error_code
-					    : "start_unconfirmed";
+	move.error_code =
+		event->error_code ? event->error_code : "start_unconfirmed";
 	move.error_message = event->error_message;
 	work_send(work, &move, NULL);
 }
@@ -124,7 +125,8 @@ static void ask_later(struct work *work)
 	reconcile_wait(work, &event);
 }
 
-/* ---- the list -------------------------------------------------------------------- */
+/* ---- the list
+ * -------------------------------------------------------------------- */
 
 /* Does this prediction belong to a start already? @return 1, 0, or negative */
 static int is_taken(struct work *work, const char *provider_job_id)
@@ -153,8 +155,8 @@ static void take_found(struct work *work, const struct provider_event *event)
 		work->job.provider_job_id =
 			arena_strdup(work->arena, event->provider_job_id);
 		if (event->provider_ref)
-			work->job.provider_ref = arena_strdup(
-				work->arena, event->provider_ref);
+			work->job.provider_ref =
+				arena_strdup(work->arena, event->provider_ref);
 		check_take(work, event);
 		return;
 	}

@@ -69,8 +69,7 @@ static int renew_all(struct poller *poller)
 	claims = arena_alloc(arena, most * sizeof(*claims));
 	if (arena_failed(arena))
 		return -ENOMEM;
-	for (struct work *work = poller->works.first; work;
-	     work = work->next) {
+	for (struct work *work = poller->works.first; work; work = work->next) {
 		work->seen = false;
 		if (!work->hashed)
 			continue;
@@ -109,8 +108,8 @@ static void renew(struct poller *poller)
 
 void renew_soon(struct poller *poller)
 {
-	int64_t wait_ms = poller->renewed_at_ms + RENEW_GAP_MS -
-			  clock_monotonic_ms();
+	int64_t wait_ms =
+		poller->renewed_at_ms + RENEW_GAP_MS - clock_monotonic_ms();
 
 	if (poller->works.count == 0)
 		return;

@@ -77,12 +77,12 @@ const char *sources_stored(const struct stored *stored, size_t count,
 	json_auto_t *array = json_array();
 
 	for (size_t i = 0; i < count; i++) {
-		json_t *file = json_pack(
-			"{s:I, s:s, s:s, s:s, s:I, s:s}", "index",
-			(json_int_t)i, "key", stored[i].key, "url",
-			stored[i].url, "content_type", stored[i].content_type,
-			"bytes", (json_int_t)stored[i].bytes, "sha256",
-			stored[i].sha256);
+		json_t *file = json_pack("{s:I, s:s, s:s, s:s, s:I, s:s}",
+					 "index", (json_int_t)i, "key",
+					 stored[i].key, "url", stored[i].url,
+					 "content_type", stored[i].content_type,
+					 "bytes", (json_int_t)stored[i].bytes,
+					 "sha256", stored[i].sha256);
 
 		if (json_array_append_new(array, file) < 0)
 			return NULL;

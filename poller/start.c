@@ -48,7 +48,8 @@ const char *start_webhook_url(const struct work *work, int32_t attempt,
 		     : NULL;
 }
 
-/* ---- answers -------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------
+ */
 
 /* The answer came too late for the job: if nobody waits for this start any
  * more, it is to be cancelled at its provider. */
@@ -94,8 +95,8 @@ static void check_late(struct work *work)
 
 static void on_written(struct work *work, const struct move_result *result)
 {
-	bool late = result->outcome == MOVE_LOST && work->move.provider_job_id &&
-		    !work->move.stray;
+	bool late = result->outcome == MOVE_LOST &&
+		    work->move.provider_job_id && !work->move.stray;
 
 	if (late)
 		check_late(work);
@@ -137,7 +138,8 @@ static void on_answer(const struct http_result *result, void *userdata)
 	start_more(work->poller);
 }
 
-/* ---- sending --------------------------------------------------------------- */
+/* ---- sending ---------------------------------------------------------------
+ */
 
 /* Whether this one was written ahead; if not it is not sent. */
 static void send_one(struct work *work, const struct move_result *result)
@@ -270,14 +272,14 @@ static int on_start(sd_event_source *source, void *userdata)
 	return 0;
 }
 
-/* ---- preparing -------------------------------------------------------------- */
+/* ---- preparing --------------------------------------------------------------
+ */
 
 /* With a token: say it in the provider's words, then wait for the turn. */
 static void build(struct work *work)
 {
 	struct provider_state *provider = work->provider;
-	struct prepared *prepared =
-		arena_alloc(work->arena, sizeof(*prepared));
+	struct prepared *prepared = arena_alloc(work->arena, sizeof(*prepared));
 	struct fault fault = { "" };
 	struct job job = work->job;
 	int r;
