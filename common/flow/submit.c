@@ -400,6 +400,8 @@ static int insert_split(const struct batch *batch, struct submit_item **items,
 static void compare(struct submit_item *item, const char *id,
 		    const char *body_sha256)
 {
+	item->used_id = id;
+	item->used_sha256 = body_sha256;
 	if (strcmp(item->body_sha256, body_sha256) != 0) {
 		item->outcome = SUBMIT_CONFLICT;
 		return;
@@ -484,24 +486,22 @@ static size_t keyed_first(struct submit_item **items, size_t count)
 	return keyed;
 }
 
-/* What became of the first of its key is what becomes of a twin. */
+/* What became of the first of its key decides about the others. */
 static void settle_twin(struct submit_item *item)
 {
 	const struct submit_item *first = item->twin_of;
+	bool same = strcmp(first->body_sha256, item->body_sha256) == 0;
 
-	if (first->outcome != SUBMIT_AWAY &&
-	    strcmp(first->body_sha256, item->body_sha256) == 0) {
-		item->outcome = first->outcome == SUBMIT_STORED ?
-					SUBMIT_TWIN :
-					first->outcome;
+	if (first->used_sha256) {
+		compare(item, first->used_id, first->used_sha256);
+	} else if (first->outcome == SUBMIT_STORED) {
+		item->outcome = same ? SUBMIT_TWIN : SUBMIT_CONFLICT;
 		memcpy(item->id, first->id, sizeof(item->id));
-		return;
+	} else if (same) {
+		item->outcome = first->outcome;
 	}
-	/* Another body: which of the two owns the key is known only once the
-	 * first is stored. */
-	if (first->outcome == SUBMIT_STORED ||
-	    first->outcome == SUBMIT_REPEATED)
-		item->outcome = SUBMIT_CONFLICT;
+	/* Else the first was refused for its body, and did not take the key:
+	 * this one is still to be tried, by its client. */
 }
 
 static int commit(const struct batch *batch, struct submit_item **items,
@@ -540,6 +540,7 @@ void submit_commit(struct db *db, struct submit_item *const *items,
 	for (size_t i = 0; i < count; i++) {
 		items[i]->outcome = SUBMIT_AWAY;
 		items[i]->twin_of = NULL;
+		items[i]->used_id = items[i]->used_sha256 = NULL;
 	}
 	if (order) {
 		memcpy(order, items, count * sizeof(*order));

@@ -50,6 +50,10 @@ struct submit_item {
 	/* put in by submit_commit() */
 	enum submit_outcome outcome;
 	const struct submit_item *twin_of;
+
+	/* meanwhile: what its key was used for before; or NULL */
+	const char *used_id;
+	const char *used_sha256; /* hex */
 };
 
 struct submit_options {
