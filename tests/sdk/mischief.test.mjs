@@ -24,7 +24,8 @@ after(async () => {
 /** One exchange on a connection of its own, or on the agent's. */
 function exchange(method, url, { headers = {}, body, agent = false } = {}) {
   return new Promise((done, fail) => {
-    const request = http.request(url, { method, agent, headers }, (response) => {
+    const options = { method, agent, headers };
+    const request = http.request(url, options, (response) => {
       const parts = [];
       response.on("data", (part) => parts.push(part));
       const finish = (complete) => {

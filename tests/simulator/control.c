@@ -234,11 +234,58 @@ static int check_members(const json_t *body, struct fault *reterr_fault)
 	return 0;
 }
 
+static bool is_limit(const char *member, const json_t *value)
+{
+	if (json_is_null(value))
+		return true;
+	if (strcmp(member, "credentials") == 0)
+		return json_is_array(value) ||
+		       (json_is_string(value) &&
+			strcmp(json_string_value(value), "issued") == 0);
+	if (strcmp(member, "rate") == 0)
+		return json_is_number(json_object_get(value, "per_s"));
+	if (strcmp(member, "concurrency") == 0)
+		return json_is_integer(value) && json_integer_value(value) > 0;
+	return json_is_boolean(value);
+}
+
+static int check_limits(const json_t *body, struct fault *reterr_fault)
+{
+	static const char *const members[] = { "credentials", "rate",
+					       "concurrency", "down" };
+
+	for (size_t i = 0; i < COUNT_OF(members); i++) {
+		json_t *limits = json_object_get(body, members[i]), *value;
+		const char *name;
+
+		if (limits && !json_is_object(limits) && !json_is_null(limits))
+			return fault_set(reterr_fault, -EINVAL,
+					 "\"%s\" must be an object",
+					 members[i]);
+		json_object_foreach(limits, name, value)
+		{
+			bool known = false;
+
+			for (int p = 0; p < SIM_PROVIDERS; p++)
+				known = known ||
+					strcmp(name, level_names[p]) == 0;
+			if (!known || !is_limit(members[i], value))
+				return fault_set(reterr_fault, -EINVAL,
+						 "\"%s\": \"%.40s\" is wrong",
+						 members[i], name);
+		}
+	}
+	return 0;
+}
+
 static int apply(struct sim *sim, const json_t *body,
 		 struct fault *reterr_fault)
 {
 	const json_t *rotate = json_object_get(body, "rotate");
 	int r = check_members(body, reterr_fault);
+
+	if (r == 0)
+		r = check_limits(body, reterr_fault);
 
 	for (int i = 0; r == 0 && i <= SIM_PROVIDERS; i++)
 		r = check_words(json_object_get(body, level_names[i]),
