@@ -202,8 +202,8 @@ static enum head look_at(struct worker_thread *thread, int fd, bool *ret_gone)
 			    MSG_PEEK | MSG_DONTWAIT);
 	enum head head;
 
-	*ret_gone = size == 0 ||
-		    (size < 0 && errno != EAGAIN && errno != EINTR);
+	*ret_gone =
+		size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR);
 	if (size <= 0)
 		return HEAD_MORE;
 	head = head_check(thread->look, (size_t)size, thread->scratch,
@@ -340,8 +340,7 @@ struct accept_figures accept_figures(struct accept *accept)
 	pthread_mutex_lock(&accept->lock);
 	figures.connections = accept->connection_count;
 	for (size_t fd = 0; fd < accept->connection_room; fd++)
-		figures.busy +=
-			accept->connection[fd].state == CONNECTION_BUSY;
+		figures.busy += accept->connection[fd].state == CONNECTION_BUSY;
 	pthread_mutex_unlock(&accept->lock);
 	return figures;
 }
@@ -375,8 +374,7 @@ size_t accept_take_connections(struct accept *accept, int *ret_fds, size_t most)
 	size_t count = 0;
 
 	pthread_mutex_lock(&accept->lock);
-	for (; accept->hand_over_next < accept->connection_room &&
-	       count < most;
+	for (; accept->hand_over_next < accept->connection_room && count < most;
 	     accept->hand_over_next++) {
 		struct connection *connection =
 			&accept->connection[accept->hand_over_next];
@@ -406,7 +404,8 @@ static int start_thread(struct accept *accept, size_t index,
 	thread->look = malloc(HEAD_LOOK_BYTES);
 	thread->scratch = malloc(LIMIT_PARAMS_BYTES);
 	if (!thread->look || !thread->scratch)
-		return fault_set(reterr_fault, -ENOMEM, "no memory for a thread");
+		return fault_set(reterr_fault, -ENOMEM,
+				 "no memory for a thread");
 
 	(void)pthread_attr_init(&attributes);
 	(void)pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
@@ -429,8 +428,8 @@ static size_t descriptors_max(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return 1024;
-	return limit.rlim_cur < DESCRIPTORS_MOST ? (size_t)limit.rlim_cur :
-						   DESCRIPTORS_MOST;
+	return limit.rlim_cur < DESCRIPTORS_MOST ? (size_t)limit.rlim_cur
+						 : DESCRIPTORS_MOST;
 }
 
 static int prepare(struct accept *accept, const struct accept_options *options,

@@ -33,9 +33,9 @@ struct accept_options {
 	size_t peer_count;
 	size_t threads;
 	size_t connections_max;
-	int64_t io_timeout_ms;	    /* of one read or write */
-	int64_t request_timeout_ms; /* of a request's head, and of its body */
-	int64_t answer_timeout_ms;  /* of writing a whole answer */
+	int64_t io_timeout_ms;	     /* of one read or write */
+	int64_t request_timeout_ms;  /* of a request's head, and of its body */
+	int64_t answer_timeout_ms;   /* of writing a whole answer */
 	size_t body_drain_bytes_max; /* read and dropped of an unwanted body */
 	size_t arena_bytes_max;	     /* memory of one request */
 	accept_serve_fn *serve; /* ends in exchange_answer(), maybe elsewhere */

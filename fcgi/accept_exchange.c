@@ -28,8 +28,8 @@ static enum http_method method_from_name(const char *name)
 		const char *name;
 		enum http_method method;
 	} methods[] = {
-		{ "GET", HTTP_GET }, { "HEAD", HTTP_HEAD },
-		{ "POST", HTTP_POST }, { "PUT", HTTP_PUT },
+		{ "GET", HTTP_GET },	   { "HEAD", HTTP_HEAD },
+		{ "POST", HTTP_POST },	   { "PUT", HTTP_PUT },
 		{ "DELETE", HTTP_DELETE },
 	};
 
@@ -52,8 +52,8 @@ static void add_header(struct request *request, struct http_header *header,
 		       const char *text)
 {
 	const char *equals = strchr(text, '=');
-	char *name = arena_strndup(request->arena, text,
-				   (size_t)(equals - text));
+	char *name =
+		arena_strndup(request->arena, text, (size_t)(equals - text));
 
 	if (!name)
 		return;
@@ -75,8 +75,7 @@ static void copy_headers(struct request *request, char *const *envp)
 
 	for (char *const *p = envp; *p; p++)
 		count += strncmp(*p, prefix, sizeof(prefix) - 1) == 0;
-	headers = arena_alloc(request->arena,
-			      (count + 1) * sizeof(*headers));
+	headers = arena_alloc(request->arena, (count + 1) * sizeof(*headers));
 	if (!headers)
 		return;
 	request->header = headers;
@@ -294,8 +293,8 @@ static void put_reply(const struct exchange *exchange,
 	put_header(out, "Status", number);
 	if (reply->body) {
 		put_header(out, "Content-Type",
-			   reply->content_type ? reply->content_type :
-						 "application/json");
+			   reply->content_type ? reply->content_type
+					       : "application/json");
 		(void)snprintf(number, sizeof(number), "%zu",
 			       reply->body_bytes);
 		put_header(out, "Content-Length", number);

@@ -71,7 +71,8 @@ static bool is_begin(const uint8_t *bytes)
 	struct record record = record_at(bytes);
 	const uint8_t *body = bytes + FCGI_HEADER_LEN;
 
-	return bytes[0] == FCGI_VERSION_1 && record.type == FCGI_BEGIN_REQUEST &&
+	return bytes[0] == FCGI_VERSION_1 &&
+	       record.type == FCGI_BEGIN_REQUEST &&
 	       record.request != FCGI_NULL_REQUEST_ID &&
 	       record.content_bytes == sizeof(FCGI_BeginRequestBody) &&
 	       record.padding_bytes == 0 && body[0] == 0 &&
@@ -111,9 +112,9 @@ enum head head_check(const uint8_t *bytes, size_t size, uint8_t *scratch,
 		if (record.content_bytes == 0 && record.padding_bytes != 0)
 			return HEAD_BAD;
 		if (record.content_bytes == 0)
-			return params_are_sound(scratch, params_bytes) ?
-				       HEAD_COMPLETE :
-				       HEAD_BAD;
+			return params_are_sound(scratch, params_bytes)
+				       ? HEAD_COMPLETE
+				       : HEAD_BAD;
 		memcpy(scratch + params_bytes, bytes + at,
 		       record.content_bytes);
 		params_bytes += record.content_bytes;

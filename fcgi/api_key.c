@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/text.h"
+#include "common/flow/read.h"
 #include "common/model/limits.h"
 #include "fcgi/fresh.h"
 
@@ -117,9 +118,9 @@ static int read_keys(struct api_keys *keys, struct db *db, struct arena *arena,
 	size_t count;
 	int r;
 
-	r = db_run(db, DB_api_key_active, NULL, &rows, reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(db, DB_api_key_active, NULL, &rows, reterr_fault);
+	if (r < 0)
+		return r;
 	count = (size_t)db_rows(rows);
 	news = arena_alloc(arena, (count + 1) * sizeof(*news));
 	if (!news)

@@ -101,9 +101,9 @@ static void pending_unref(struct committer *committer, struct pending *pending)
 static size_t bytes_of(const struct request *request,
 		       const struct commit *commit)
 {
-	return request->body_bytes + (commit->kind == COMMIT_SUBMIT ?
-					      submit_bytes(&commit->submit) :
-					      0);
+	return request->body_bytes + (commit->kind == COMMIT_SUBMIT
+					      ? submit_bytes(&commit->submit)
+					      : 0);
 }
 
 static struct pending *pending_new(struct exchange *exchange,
@@ -362,8 +362,7 @@ static void *commit_thread(void *context)
 		if (committer->taken_count == 0 && committer->stopping)
 			break;
 		if (committer->taken_count == 0) {
-			pthread_cond_wait(&committer->filled,
-					  &committer->lock);
+			pthread_cond_wait(&committer->filled, &committer->lock);
 			continue;
 		}
 		pthread_mutex_unlock(&committer->lock);
@@ -424,8 +423,8 @@ static size_t find_expired(struct committer *committer, int64_t now_ms,
 		ret[count++] = expire(pending);
 		pending->refs--; /* the queue's */
 	}
-	for (size_t i = 0;
-	     i < committer->taken_count && count < EXPIRE_AT_ONCE; i++) {
+	for (size_t i = 0; i < committer->taken_count && count < EXPIRE_AT_ONCE;
+	     i++) {
 		if (is_expired(committer->taken[i], now_ms))
 			ret[count++] = expire(committer->taken[i]);
 	}
@@ -514,8 +513,8 @@ static int start(struct committer *committer, struct fault *reterr_fault)
 		r = pthread_create(&committer->answer_thread, NULL,
 				   answer_thread, committer);
 	committer->answer_started = r == 0;
-	return r == 0 ? 0 :
-			fault_set(reterr_fault, -r, "no thread: %s",
+	return r == 0 ? 0
+		      : fault_set(reterr_fault, -r, "no thread: %s",
 				  strerror(r));
 }
 

@@ -24,8 +24,8 @@ enum {
 /* All pointers belong to the arena, which lives until the answer is out. */
 struct request {
 	enum http_method method;
-	const char *path;  /* normalised, without the query */
-	const char *query; /* as sent; "" for none */
+	const char *path;		  /* normalised, without the query */
+	const char *query;		  /* as sent; "" for none */
 	const struct http_header *header; /* all of them, doubled ones too */
 	size_t header_count;
 	const char *content_type; /* or NULL */

@@ -37,8 +37,8 @@ static bool is_old(const struct fresh *fresh, int64_t now_ms)
 	bool rested = fresh->tried_ms == 0 ||
 		      now_ms - fresh->tried_ms >= FRESH_LEAST_MS;
 
-	return rested && (fresh->read_ms == 0 ||
-			  now_ms - fresh->read_ms >= FRESH_FOR_MS);
+	return rested &&
+	       (fresh->read_ms == 0 || now_ms - fresh->read_ms >= FRESH_FOR_MS);
 }
 
 bool fresh_due(struct fresh *fresh, bool missed, int64_t now_ms)
@@ -50,8 +50,7 @@ bool fresh_due(struct fresh *fresh, bool missed, int64_t now_ms)
 		while (missed && fresh->reading)
 			pthread_cond_wait(&fresh->done, &fresh->lock);
 	} else {
-		due = is_old(fresh, now_ms) ||
-		      (missed && spend(fresh, now_ms));
+		due = is_old(fresh, now_ms) || (missed && spend(fresh, now_ms));
 	}
 	if (due) {
 		fresh->reading = true;

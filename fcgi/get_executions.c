@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/base/text.h"
+#include "common/flow/read.h"
 #include "common/model/limits.h"
 #include "fcgi/problem.h"
 #include "fcgi/query.h"
@@ -52,21 +53,21 @@ static int read_page(const struct request *request, struct page *ret_page,
 		return r;
 	if ((ret_page->before && !text_is_uuid(ret_page->before)) ||
 	    (ret_page->status && !is_status(ret_page->status))) {
-		bool cursor = ret_page->before &&
-			      !text_is_uuid(ret_page->before);
+		bool cursor =
+			ret_page->before && !text_is_uuid(ret_page->before);
 
-		problem_reply(&(struct problem){
-				      .status = 400,
-				      .code = "bad_parameter",
-				      .detail = cursor ?
-						"The cursor is not one that "
-						"this list gave." :
-						"A status is running, "
-						"completed, failed or "
-						"cancelled.",
-				      .field = cursor ? "cursor" : "status",
-			      },
-			      request, ret);
+		problem_reply(
+			&(struct problem){
+				.status = 400,
+				.code = "bad_parameter",
+				.detail = cursor ? "The cursor is not one that "
+						   "this list gave."
+						 : "A status is running, "
+						   "completed, failed or "
+						   "cancelled.",
+				.field = cursor ? "cursor" : "status",
+			},
+			request, ret);
 		return QUERY_E_BAD;
 	}
 	return 0;
@@ -119,9 +120,10 @@ int get_executions(struct worker *worker, const struct request *request,
 	if (!params[3])
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
 
-	r = db_run(worker->db, DB_execution_list, params, &rows, reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(worker->db, DB_execution_list, params, &rows,
+		     reterr_fault);
+	if (r < 0)
+		return r;
 	r = write_page(rows, &page, request->arena, &text, reterr_fault);
 	return r < 0 ? r : reply_json(ret, 200, text, reterr_fault);
 }

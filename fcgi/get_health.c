@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/base/clock.h"
 #include "common/flow/json_out.h"
+#include "common/flow/read.h"
 #include "fcgi/problem.h"
 #include "fcgi/route.h"
 #include "fcgi/show.h"
@@ -21,7 +22,6 @@ int get_healthz(struct worker *worker, const struct request *request,
 	return reply_json(ret, 200, json_out_end(&out, NULL), reterr_fault);
 }
 
-
 /* GET /readyz - requests can be served: the database is there, and has the
  * schema that this program was built for. */
 int get_readyz(struct worker *worker, const struct request *request,
@@ -32,17 +32,18 @@ int get_readyz(struct worker *worker, const struct request *request,
 	struct db_row row;
 	int64_t version;
 
-	if (db_run(worker->db, DB_database_ready, NULL, &rows, reterr_fault) !=
+	if (read_run(worker->db, DB_database_ready, NULL, &rows, reterr_fault) <
 	    0)
 		return refuse_for_now(request, ret, "database_away",
-				 "The database cannot be reached, or its "
-				 "schema is not ours.");
+				      "The database cannot be reached, or its "
+				      "schema is not ours.");
 	row = db_row(rows, 0, request->arena);
 	version = db_row_int64_or(&row, "version", 0);
 	if (version != db_schema_version())
-		return refuse_for_now(request, ret, "schema_mismatch",
-				 "The database has another schema than this "
-				 "program: run rushes-poller --migrate.");
+		return refuse_for_now(
+			request, ret, "schema_mismatch",
+			"The database has another schema than this "
+			"program: run rushes-poller --migrate.");
 
 	json_out_open(&out, '{');
 	json_out_member(&out, "status", "ready");

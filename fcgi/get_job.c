@@ -15,9 +15,8 @@
 /* Is the tag one of those in If-None-Match? Weak ones count (RFC 9110). */
 static bool has_tag(const struct request *request, const char *tag)
 {
-	const char *at = http_header_value(request->header,
-					   request->header_count,
-					   "if-none-match");
+	const char *at = http_header_value(
+		request->header, request->header_count, "if-none-match");
 	size_t length = strlen(tag);
 
 	while (at && *at) {
@@ -26,8 +25,7 @@ static bool has_tag(const struct request *request, const char *tag)
 			return true;
 		if (strncmp(at, "W/", 2) == 0)
 			at += 2;
-		if (strncmp(at, tag, length) == 0 &&
-		    strchr(" \t,", at[length]))
+		if (strncmp(at, tag, length) == 0 && strchr(" \t,", at[length]))
 			return true;
 		at += strcspn(at, ",");
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/base/text.h"
+#include "common/flow/read.h"
 #include "common/model/limits.h"
 #include "fcgi/problem.h"
 #include "fcgi/query.h"
@@ -91,10 +92,10 @@ int get_job_events(struct worker *worker, const struct request *request,
 	params[2] = arena_printf(request->arena, "%d", (int)limit + 1);
 	if (!params[2])
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
-	r = db_run(worker->db, DB_job_events_read, params, &rows,
-		   reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(worker->db, DB_job_events_read, params, &rows,
+		     reterr_fault);
+	if (r < 0)
+		return r;
 	r = write_page(rows, limit, request->arena, &text, reterr_fault);
 	return r < 0 ? r : reply_json(ret, 200, text, reterr_fault);
 }

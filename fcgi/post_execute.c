@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/flow/json_out.h"
+#include "common/flow/read.h"
 #include "common/io/log.h"
 #include "common/model/limits.h"
 #include "fcgi/commit.h"
@@ -33,8 +34,8 @@ enum { KEY_E_BAD = 1 };
 static int find_key(const struct request *request, const char **ret_key)
 {
 	static const char name[] = "idempotency-key";
-	const char *key = http_header_value(request->header,
-					    request->header_count, name);
+	const char *key =
+		http_header_value(request->header, request->header_count, name);
 	size_t length = key ? strlen(key) : 0;
 
 	*ret_key = key;
@@ -53,14 +54,15 @@ static int find_key(const struct request *request, const char **ret_key)
 
 static int refuse_key(const struct request *request, struct reply *ret)
 {
-	problem_reply(&(struct problem){
-			      .status = 400,
-			      .code = "bad_idempotency_key",
-			      .detail = "Idempotency-Key is given once, with "
-					"1 to 255 printable ASCII characters.",
-			      .field = "Idempotency-Key",
-		      },
-		      request, ret);
+	problem_reply(
+		&(struct problem){
+			.status = 400,
+			.code = "bad_idempotency_key",
+			.detail = "Idempotency-Key is given once, with "
+				  "1 to 255 printable ASCII characters.",
+			.field = "Idempotency-Key",
+		},
+		request, ret);
 	return 0;
 }
 
@@ -87,8 +89,8 @@ static void show_plan(const struct submission *submission, size_t i,
 	json_out_member_int(out, "deadline_s",
 			    job->deadline_s > 0 ? job->deadline_s : deadline_s);
 	json_out_member_int(out, "max_attempts",
-			    job->max_attempts > 0 ? job->max_attempts :
-						    SUBMIT_ATTEMPTS);
+			    job->max_attempts > 0 ? job->max_attempts
+						  : SUBMIT_ATTEMPTS);
 	json_out_close(out, '}');
 }
 
@@ -117,13 +119,14 @@ static int refuse_body(const struct request *request, int r,
 		       const struct submission_problem *wrong,
 		       struct reply *ret)
 {
-	problem_reply(&(struct problem){
-			      .status = r == SUBMISSION_E_MALFORMED ? 400 : 422,
-			      .code = wrong->code,
-			      .detail = wrong->detail,
-			      .pointer = wrong->pointer,
-		      },
-		      request, ret);
+	problem_reply(
+		&(struct problem){
+			.status = r == SUBMISSION_E_MALFORMED ? 400 : 422,
+			.code = wrong->code,
+			.detail = wrong->detail,
+			.pointer = wrong->pointer,
+		},
+		request, ret);
 	return 0;
 }
 
@@ -238,10 +241,10 @@ static int write_repeated_jobs(struct worker *worker, const char *id,
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	int r;
 
-	r = db_run(worker->db, DB_execution_jobs_read, &id, &rows,
-		   reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(worker->db, DB_execution_jobs_read, &id, &rows,
+		     reterr_fault);
+	if (r < 0)
+		return r;
 	json_out_key(out, "jobs");
 	json_out_open(out, '[');
 	for (int i = 0; i < db_rows(rows); i++) {
@@ -263,9 +266,9 @@ static int write_repeated_jobs(struct worker *worker, const char *id,
 }
 
 /* The same answer again, with the states of now. */
-static int answer_repeated(struct worker *worker,
-			   const struct request *request, const char *id,
-			   struct reply *ret, struct fault *reterr_fault)
+static int answer_repeated(struct worker *worker, const struct request *request,
+			   const char *id, struct reply *ret,
+			   struct fault *reterr_fault)
 {
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	struct json_out out = json_out_init(request->arena);
@@ -273,9 +276,10 @@ static int answer_repeated(struct worker *worker,
 	struct db_row row;
 	int r;
 
-	r = db_run(worker->db, DB_execution_read, params, &rows, reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(worker->db, DB_execution_read, params, &rows,
+		     reterr_fault);
+	if (r < 0)
+		return r;
 	if (db_rows(rows) == 0) /* it was cleaned away a moment ago */
 		return refuse_for_now(request, ret, "try_again",
 				      "The execution of this key was just "
@@ -284,8 +288,7 @@ static int answer_repeated(struct worker *worker,
 	json_out_open(&out, '{');
 	json_out_member(&out, "id", id);
 	json_out_member(&out, "status", db_row_text(&row, "status"));
-	r = write_repeated_jobs(worker, id, request->arena, &out,
-				reterr_fault);
+	r = write_repeated_jobs(worker, id, request->arena, &out, reterr_fault);
 	if (r < 0)
 		return r;
 	show_execution_links(&out, id, request->arena);

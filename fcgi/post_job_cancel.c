@@ -15,9 +15,9 @@
 static int refuse_ended(const struct request *request, enum job_state state,
 			struct reply *ret)
 {
-	const char *detail = arena_printf(request->arena,
-					  "The job has ended already: %s.",
-					  job_state_name(state));
+	const char *detail =
+		arena_printf(request->arena, "The job has ended already: %s.",
+			     job_state_name(state));
 
 	return refuse(request, ret, 409, "already_terminal", detail);
 }

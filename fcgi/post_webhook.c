@@ -2,6 +2,7 @@
 #include "common/base/clock.h"
 #include "common/base/crypto.h"
 #include "common/base/text.h"
+#include "common/flow/read.h"
 #include "common/io/log.h"
 #include "common/model/limits.h"
 #include "common/model/token.h"
@@ -34,16 +35,15 @@ struct arrival {
 enum { ARRIVAL_E_ANSWERED = 1 }; /* with a refusal, in *ret */
 
 static int refuse_arrival(const struct request *request, struct reply *ret,
-			  unsigned status, const char *code,
-			  const char *detail)
+			  unsigned status, const char *code, const char *detail)
 {
 	log_event(LOG_WARNING,
-		  status == 401 ? LOG_ID_WEBHOOK_FORGED :
-				  LOG_ID_WEBHOOK_REFUSED,
+		  status == 401 ? LOG_ID_WEBHOOK_FORGED
+				: LOG_ID_WEBHOOK_REFUSED,
 		  &(struct log_context){
-			  .job = text_is_uuid(request->capture[0]) ?
-					 request->capture[0] :
-					 NULL,
+			  .job = text_is_uuid(request->capture[0])
+					 ? request->capture[0]
+					 : NULL,
 			  .request = request->id,
 		  },
 		  "webhook refused, %u %s", status, code);
@@ -67,10 +67,10 @@ static int read_provider(struct worker *worker, const struct request *request,
 	struct db_row row;
 	int r;
 
-	r = db_run(worker->db, DB_job_provider, &request->capture[0], &rows,
-		   reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(worker->db, DB_job_provider, &request->capture[0], &rows,
+		     reterr_fault);
+	if (r < 0)
+		return r;
 	*ret = NULL;
 	if (db_rows(rows) == 0)
 		return 0;
@@ -122,8 +122,8 @@ static int check_token(struct worker *worker, const struct request *request,
 	}
 	if (arena_failed(request->arena))
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
-	return arrival->ops ? 0 :
-			      ask_provider(worker, request, arrival, ret,
+	return arrival->ops ? 0
+			    : ask_provider(worker, request, arrival, ret,
 					   reterr_fault);
 }
 
@@ -220,8 +220,7 @@ static int check_trust(struct worker *worker, const struct request *request,
 		.body_bytes = request->body_bytes,
 		.now_unix_s = clock_unix_s(),
 	};
-	r = judge(worker, request, arrival, &trust, &delivery_id,
-		  reterr_fault);
+	r = judge(worker, request, arrival, &trust, &delivery_id, reterr_fault);
 	if (r < 0)
 		return r;
 	if (trust == WEBHOOK_REFUSED ||
@@ -229,8 +228,8 @@ static int check_trust(struct worker *worker, const struct request *request,
 		return refuse_signature(request, ret);
 	commit->refuse_webhook = trust == WEBHOOK_DOUBTFUL;
 	item->hint = trust != WEBHOOK_GENUINE;
-	return item->hint ? 0 :
-			    parse(request, arrival, delivery_id, item, ret,
+	return item->hint ? 0
+			  : parse(request, arrival, delivery_id, item, ret,
 				  reterr_fault);
 }
 

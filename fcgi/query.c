@@ -57,8 +57,8 @@ int query_text(const struct request *request, const char *name,
 		if (length >= name_length &&
 		    strncmp(at, name, name_length) == 0 &&
 		    (length == name_length || at[name_length] == '=')) {
-			size_t skip = name_length +
-				      (length > name_length ? 1 : 0);
+			size_t skip =
+				name_length + (length > name_length ? 1 : 0);
 
 			if (value)
 				return bad(request, ret, name,
@@ -100,9 +100,8 @@ const char *cursor_make(char kind, const char *after, struct arena *arena)
 {
 	const char *text = arena_printf(arena, "%c:%s", kind, after);
 
-	return text ? text_to_base64(text, strlen(text), TEXT_BASE64_URL,
-				     arena) :
-		      NULL;
+	return text ? text_to_base64(text, strlen(text), TEXT_BASE64_URL, arena)
+		    : NULL;
 }
 
 int query_cursor(const struct request *request, char kind,
@@ -120,10 +119,10 @@ int query_cursor(const struct request *request, char kind,
 	*ret_after = NULL;
 	if (!text)
 		return 0;
-	bytes = strlen(text) <= LIMIT_CURSOR_BYTES ?
-			text_from_base64(text, strlen(text), TEXT_BASE64_URL,
-					 request->arena, &size) :
-			NULL;
+	bytes = strlen(text) <= LIMIT_CURSOR_BYTES
+			? text_from_base64(text, strlen(text), TEXT_BASE64_URL,
+					   request->arena, &size)
+			: NULL;
 	if (!bytes || size < 3 || bytes[0] != (uint8_t)kind ||
 	    bytes[1] != ':' || memchr(bytes, '\0', size))
 		return bad(request, ret, "cursor",

@@ -18,9 +18,9 @@
 typedef int handler_fn(struct worker *worker, const struct request *request,
 		       struct reply *ret, struct fault *reterr_fault);
 
-handler_fn post_execute, get_execution, get_executions, get_job,
-	get_job_events, post_execution_cancel, post_job_cancel, post_job_retry,
-	post_webhook, get_healthz, get_readyz;
+handler_fn post_execute, get_execution, get_executions, get_job, get_job_events,
+	post_execution_cancel, post_job_cancel, post_job_retry, post_webhook,
+	get_healthz, get_readyz;
 
 enum route_body {
 	ROUTE_NO_BODY = 0, /* whatever comes is dropped */

@@ -43,8 +43,8 @@ static int check_key(struct worker *worker, struct request *request,
 		     struct reply *ret, struct fault *reterr_fault)
 {
 	static const char name[] = "authorization";
-	const char *header = http_header_value(request->header,
-					       request->header_count, name);
+	const char *header =
+		http_header_value(request->header, request->header_count, name);
 	int r = API_KEY_E_UNKNOWN;
 
 	if (http_header_count(request->header, request->header_count, name) ==
@@ -75,8 +75,7 @@ static size_t body_most(const struct conf *conf, const struct route *route)
 	return 0;
 }
 
-static int read_body(struct exchange *exchange, size_t most,
-		     struct reply *ret)
+static int read_body(struct exchange *exchange, size_t most, struct reply *ret)
 {
 	const struct request *request = exchange_request(exchange);
 	const char *detail;
@@ -84,11 +83,11 @@ static int read_body(struct exchange *exchange, size_t most,
 
 	r = exchange_read_body(exchange, most);
 	if (r == EXCHANGE_E_TOO_LARGE) {
-		detail = arena_printf(request->arena,
-				      "The body may have %zu bytes here.",
-				      most);
-		return answered(refuse(request, ret, 413, "body_too_large",
-				       detail));
+		detail =
+			arena_printf(request->arena,
+				     "The body may have %zu bytes here.", most);
+		return answered(
+			refuse(request, ret, 413, "body_too_large", detail));
 	}
 	if (r == EXCHANGE_E_BROKEN)
 		return answered(refuse(request, ret, 400, "broken_body",
@@ -145,8 +144,8 @@ void serve_exchange(void *context, size_t thread, struct exchange *exchange)
 		problem_from_failure(r, request, &reply);
 	}
 	if (r == 0 && reply.commit) {
-		if (committer_add(service->committer, exchange,
-				  reply.commit) == 0)
+		if (committer_add(service->committer, exchange, reply.commit) ==
+		    0)
 			return;
 		(void)refuse_for_now(request, &reply, "overloaded",
 				     "Too many requests wait to be "

@@ -75,18 +75,17 @@ static void tell_systemd(struct running *running, int64_t now_ms)
 		committer_figures(running->service.committer);
 
 	running->said_ms = now_ms;
-	(void)sd_notifyf(0,
-			 "STATUS=%zu connections (%zu busy), %" PRIu64
-			 " requests, %zu waiting, %" PRIu64 " committed in %"
-			 PRIu64 " batches, %" PRIu64 " refused, database %s",
-			 accept.connections, accept.busy, accept.requests,
-			 committer.waiting, committer.committed,
-			 committer.commits,
-			 accept.strangers + accept.malformed + accept.dropped +
-				 committer.expired,
-			 committer.database_up ? "up" : "away");
-	if (running->watchdog_ms > 0 &&
-	    gets_on(running, &accept, &committer))
+	(void)sd_notifyf(
+		0,
+		"STATUS=%zu connections (%zu busy), %" PRIu64
+		" requests, %zu waiting, %" PRIu64 " committed in %" PRIu64
+		" batches, %" PRIu64 " refused, database %s",
+		accept.connections, accept.busy, accept.requests,
+		committer.waiting, committer.committed, committer.commits,
+		accept.strangers + accept.malformed + accept.dropped +
+			committer.expired,
+		committer.database_up ? "up" : "away");
+	if (running->watchdog_ms > 0 && gets_on(running, &accept, &committer))
 		(void)sd_notify(0, "WATCHDOG=1");
 }
 
@@ -126,14 +125,14 @@ static size_t raise_descriptors(void)
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return 1024;
 	if (limit.rlim_cur < DESCRIPTORS_WANTED) {
-		limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ?
-					 limit.rlim_max :
-					 DESCRIPTORS_WANTED;
+		limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED
+					 ? limit.rlim_max
+					 : DESCRIPTORS_WANTED;
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
 		(void)getrlimit(RLIMIT_NOFILE, &limit);
 	}
-	return limit.rlim_cur < DESCRIPTORS_WANTED ? (size_t)limit.rlim_cur :
-						     DESCRIPTORS_WANTED;
+	return limit.rlim_cur < DESCRIPTORS_WANTED ? (size_t)limit.rlim_cur
+						   : DESCRIPTORS_WANTED;
 }
 
 static size_t count_threads(const struct conf *conf)
@@ -153,8 +152,8 @@ static void find_providers(struct running *running)
 
 	rules->jobs_max = (size_t)running->conf->jobs_per_execution_max;
 	rules->providers = running->providers;
-	for (size_t i = 0; (ops = provider_at(i)) &&
-			   rules->provider_count < CONF_PROVIDERS;
+	for (size_t i = 0;
+	     (ops = provider_at(i)) && rules->provider_count < CONF_PROVIDERS;
 	     i++) {
 		const struct provider_settings *settings =
 			conf_provider(running->conf, ops->name);
@@ -169,8 +168,8 @@ static int open_workers(struct running *running, struct fault *reterr_fault)
 	int r = 0;
 
 	running->thread_count = count_threads(running->conf);
-	running->server.worker = calloc(running->thread_count,
-					sizeof(*running->server.worker));
+	running->server.worker =
+		calloc(running->thread_count, sizeof(*running->server.worker));
 	if (!running->server.worker)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	for (size_t i = 0; r == 0 && i < running->thread_count; i++) {
@@ -215,17 +214,15 @@ static int open_accept(struct running *running, size_t descriptors,
 		.peer_uid = conf->peer_uid,
 		.peer_count = conf->peer_count,
 		.threads = running->thread_count,
-		.connections_max = descriptors > 2 * spare ?
-					   descriptors - spare :
-					   descriptors / 2,
+		.connections_max = descriptors > 2 * spare ? descriptors - spare
+							   : descriptors / 2,
 		.io_timeout_ms = IO_TIMEOUT_MS,
 		.request_timeout_ms = REQUEST_TIMEOUT_MS,
 		.answer_timeout_ms = ANSWER_TIMEOUT_MS,
 		.body_drain_bytes_max = 2 * (size_t)conf->body_bytes_max +
 					2 * LIMIT_WEBHOOK_BODY_BYTES,
-		.arena_bytes_max =
-			LIMIT_ARENA_REQUEST_BYTES +
-			ARENA_BODIES * (size_t)conf->body_bytes_max,
+		.arena_bytes_max = LIMIT_ARENA_REQUEST_BYTES +
+				   ARENA_BODIES * (size_t)conf->body_bytes_max,
 		.serve = serve_exchange,
 		.context = &running->server,
 	};
@@ -241,10 +238,10 @@ static int open_signals(struct running *running, struct fault *reterr_fault)
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
 	running->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return running->signal_fd >= 0 ? 0 :
-					 fault_set(reterr_fault, -errno,
-						   "signalfd: %s",
-						   strerror(errno));
+	return running->signal_fd >= 0
+		       ? 0
+		       : fault_set(reterr_fault, -errno, "signalfd: %s",
+				   strerror(errno));
 }
 
 static int start(struct running *running, struct fault *reterr_fault)

@@ -2,6 +2,7 @@
 #include "fcgi/show.h"
 
 #include "common/base/text.h"
+#include "common/flow/read.h"
 #include "common/model/job.h"
 
 #include <errno.h>
@@ -48,9 +49,8 @@ static int show_urls(struct json_out *out, const char *media,
 				json_array_get(files, 0), "url")));
 	json_out_key(out, "urls");
 	json_out_open(out, '[');
-	json_array_foreach(files, i, file)
-		json_out_string(out, json_string_value(
-					     json_object_get(file, "url")));
+	json_array_foreach(files, i, file) json_out_string(
+		out, json_string_value(json_object_get(file, "url")));
 	json_out_close(out, ']');
 	return 0;
 }
@@ -167,9 +167,9 @@ int show_job(struct worker *worker, const struct request *request,
 	params[0] = db_array_text(&id, 1, request->arena);
 	if (!params[0])
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
-	r = db_run(worker->db, DB_job_read, params, &rows, reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(worker->db, DB_job_read, params, &rows, reterr_fault);
+	if (r < 0)
+		return r;
 	if (db_rows(rows) == 0)
 		return SHOW_E_NOT_FOUND;
 
@@ -249,18 +249,18 @@ int show_execution_row(const PGresult *rows, int i, struct arena *arena,
 	return db_row_end(&row, reterr_fault);
 }
 
-static int show_jobs(struct worker *worker, const char *id,
-		     struct arena *arena, struct json_out *out,
-		     bool *ret_cancelling, struct fault *reterr_fault)
+static int show_jobs(struct worker *worker, const char *id, struct arena *arena,
+		     struct json_out *out, bool *ret_cancelling,
+		     struct fault *reterr_fault)
 {
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	bool any_cancelling = false;
 	int r;
 
-	r = db_run(worker->db, DB_execution_jobs_read, &id, &rows,
-		   reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(worker->db, DB_execution_jobs_read, &id, &rows,
+		     reterr_fault);
+	if (r < 0)
+		return r;
 	json_out_key(out, "jobs");
 	json_out_open(out, '[');
 	for (int i = 0; i < db_rows(rows); i++) {
@@ -300,9 +300,10 @@ int show_execution(struct worker *worker, const struct request *request,
 
 	if (!text_is_uuid(id))
 		return SHOW_E_NOT_FOUND;
-	r = db_run(worker->db, DB_execution_read, params, &rows, reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(worker->db, DB_execution_read, params, &rows,
+		     reterr_fault);
+	if (r < 0)
+		return r;
 	if (db_rows(rows) == 0)
 		return SHOW_E_NOT_FOUND;
 

@@ -65,10 +65,9 @@ void sockets_forget_stored(void)
 int sockets_store(const int *fds, size_t count)
 {
 	for (size_t at = 0; at < count; at += STORE_AT_ONCE) {
-		size_t some = count - at < STORE_AT_ONCE ? count - at :
-							   STORE_AT_ONCE;
-		int r = sd_pid_notify_with_fds(0, 0,
-					       "FDSTORE=1\nFDNAME=conn",
+		size_t some =
+			count - at < STORE_AT_ONCE ? count - at : STORE_AT_ONCE;
+		int r = sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDNAME=conn",
 					       fds + at, (unsigned)some);
 
 		if (r <= 0)

@@ -2,6 +2,7 @@
 #include "fcgi/webhook_key.h"
 
 #include "common/base/clock.h"
+#include "common/flow/read.h"
 #include "fcgi/fresh.h"
 
 #include <errno.h>
@@ -56,9 +57,9 @@ static int read_rows(struct db *db, struct arena *arena, struct row **ret,
 	struct row *list;
 	int r;
 
-	r = db_run(db, DB_provider_keys_read, NULL, &rows, reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(db, DB_provider_keys_read, NULL, &rows, reterr_fault);
+	if (r < 0)
+		return r;
 	list = arena_alloc(arena, ((size_t)db_rows(rows) + 1) * sizeof(*list));
 	if (!list)
 		return -ENOMEM;
@@ -92,8 +93,7 @@ static int refresh(struct webhook_keys *keys, struct db *db, bool missed,
 	if (!fresh_due(&keys->fresh, missed, clock_monotonic_ms()))
 		return 0;
 	arena = arena_new(TABLE_ARENA_BYTES);
-	r = arena ? read_rows(db, arena, &list, &count, reterr_fault) :
-		    -ENOMEM;
+	r = arena ? read_rows(db, arena, &list, &count, reterr_fault) : -ENOMEM;
 	fresh_read(&keys->fresh, r == 0, clock_monotonic_ms());
 	if (r < 0)
 		return r;
@@ -111,8 +111,8 @@ static int refresh(struct webhook_keys *keys, struct db *db, bool missed,
 static int configured(const struct conf *conf, struct arena *arena,
 		      struct webhook_key_set *ret)
 {
-	struct provider_key *list = arena_alloc(
-		arena, conf->webhook_secret_count * sizeof(*list));
+	struct provider_key *list =
+		arena_alloc(arena, conf->webhook_secret_count * sizeof(*list));
 
 	if (!list)
 		return -ENOMEM;

@@ -3,6 +3,7 @@
 
 #include "common/flow/execution.h"
 #include "common/flow/move.h"
+#include "common/flow/read.h"
 #include "common/model/limits.h"
 
 #include <errno.h>
@@ -55,9 +56,9 @@ static int read_brief(struct db *db, const char *job_id, const char *owner,
 	struct db_row row;
 	int r;
 
-	r = db_run(db, DB_job_brief, params, &rows, reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(db, DB_job_brief, params, &rows, reterr_fault);
+	if (r < 0)
+		return r;
 	if (db_rows(rows) == 0)
 		return CANCEL_E_NOT_FOUND;
 	row = db_row(rows, 0, arena);
@@ -151,9 +152,8 @@ static int plan(const struct execution *execution, struct arena *arena,
 }
 
 /* @ret_left  whether there was something to cancel: look again */
-static int cancel_round(struct db *db, const char *execution_id,
-			bool *ret_left, bool *ret_wake,
-			struct fault *reterr_fault)
+static int cancel_round(struct db *db, const char *execution_id, bool *ret_left,
+			bool *ret_wake, struct fault *reterr_fault)
 {
 	_cleanup_(arena_freep) struct arena *arena =
 		arena_new(LIMIT_ARENA_TICK_BYTES * 4);

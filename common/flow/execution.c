@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/flow/execution.h"
+#include "common/flow/read.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -28,8 +29,8 @@ static int read_job(const PGresult *rows, int i, struct arena *arena,
 		.cancel_requested = db_row_bool(&row, "cancel_requested"),
 	};
 	r = db_row_end(&row, reterr_fault);
-	if (r == 0 && (ret->state == JOB_STATE_NONE ||
-		       ret->policy == POLICY_NONE))
+	if (r == 0 &&
+	    (ret->state == JOB_STATE_NONE || ret->policy == POLICY_NONE))
 		r = fault_set(reterr_fault, -EBADMSG,
 			      "a job of an unknown state or policy");
 	return r;
@@ -42,9 +43,9 @@ static int read_jobs(struct db *db, const char *id, struct arena *arena,
 	struct execution_job *jobs;
 	int r;
 
-	r = db_run(db, DB_execution_graph, &id, &rows, reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(db, DB_execution_graph, &id, &rows, reterr_fault);
+	if (r < 0)
+		return r;
 	jobs = arena_alloc(arena, ((size_t)db_rows(rows) + 1) * sizeof(*jobs));
 	if (!jobs)
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
@@ -70,8 +71,8 @@ static int by_id(const void *one, const void *other)
 static struct place *sort_places(const struct execution *execution,
 				 struct arena *arena)
 {
-	struct place *places = arena_alloc(
-		arena, (execution->job_count + 1) * sizeof(*places));
+	struct place *places = arena_alloc(arena, (execution->job_count + 1) *
+							  sizeof(*places));
 
 	if (!places)
 		return NULL;
@@ -91,10 +92,10 @@ static int read_edges(struct db *db, struct arena *arena,
 	struct graph_edge *edges;
 	int r;
 
-	r = db_run(db, DB_execution_edges, &execution->id, &rows,
-		   reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(db, DB_execution_edges, &execution->id, &rows,
+		     reterr_fault);
+	if (r < 0)
+		return r;
 	edges = arena_alloc(arena,
 			    ((size_t)db_rows(rows) + 1) * sizeof(*edges));
 	if (!edges || !places)

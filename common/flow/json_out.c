@@ -192,9 +192,9 @@ void json_out_member_time(struct json_out *out, const char *key,
 		return;
 	}
 	(void)snprintf(text, sizeof(text),
-		       "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-		       tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-		       tm.tm_min, tm.tm_sec, (int)(unix_ms % 1000));
+		       "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
+		       tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+		       tm.tm_sec, (int)(unix_ms % 1000));
 	json_out_string(out, text);
 }
 

@@ -3,6 +3,7 @@
 
 #include "common/flow/execution.h"
 #include "common/flow/move.h"
+#include "common/flow/read.h"
 #include "common/model/limits.h"
 #include "common/model/revive.h"
 
@@ -97,9 +98,9 @@ static int add_last_start(const struct plan *plan, const char *job_id,
 	struct db_row row;
 	int r;
 
-	r = db_run(plan->db, DB_start_history, &job_id, &rows, reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(plan->db, DB_start_history, &job_id, &rows, reterr_fault);
+	if (r < 0)
+		return r;
 	if (db_rows(rows) == 0)
 		return 0;
 	row = db_row(rows, 0, plan->arena);
@@ -138,8 +139,7 @@ static int plan_job(struct plan *plan, struct fault *reterr_fault)
 		return RETRY_E_STATE;
 	/* An edge that was counted down before its parent was retried does
 	 * not hold it back any more. */
-	if (event == JOB_REVIVED &&
-	    (size_t)job->needs_left < parents.running)
+	if (event == JOB_REVIVED && (size_t)job->needs_left < parents.running)
 		return RETRY_E_WAITING;
 	*move = start_move(plan, job, event, &decision);
 	if (decision.to != JOB_WAITING)
@@ -160,8 +160,8 @@ static int plan_job(struct plan *plan, struct fault *reterr_fault)
 static int plan_revived(struct plan *plan, struct fault *reterr_fault)
 {
 	const struct execution *execution = &plan->execution;
-	struct revive_job *jobs = arena_alloc(
-		plan->arena, execution->job_count * sizeof(*jobs));
+	struct revive_job *jobs =
+		arena_alloc(plan->arena, execution->job_count * sizeof(*jobs));
 	const struct revive_graph graph = {
 		.job = jobs,
 		.job_count = execution->job_count,
@@ -202,8 +202,8 @@ static int plan_revived(struct plan *plan, struct fault *reterr_fault)
 static size_t *find_bad_parents(const struct plan *plan)
 {
 	const struct execution *execution = &plan->execution;
-	size_t *bad = arena_alloc(plan->arena,
-				  execution->job_count * sizeof(*bad));
+	size_t *bad =
+		arena_alloc(plan->arena, execution->job_count * sizeof(*bad));
 
 	for (size_t i = 0; bad && i < execution->job_count; i++)
 		bad[i] = execution->job_count;
@@ -270,9 +270,9 @@ static int find_execution(struct db *db, const char *job_id, const char *owner,
 	struct db_row row;
 	int r;
 
-	r = db_run(db, DB_job_brief, params, &rows, reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(db, DB_job_brief, params, &rows, reterr_fault);
+	if (r < 0)
+		return r;
 	if (db_rows(rows) == 0)
 		return RETRY_E_NOT_FOUND;
 	row = db_row(rows, 0, arena);
@@ -316,14 +316,14 @@ static int keep_names(struct retried *ret, struct arena *arena,
 		return 0;
 	ret->blocker = arena_strdup(arena, ret->blocker);
 	ret->blocker_name = arena_strdup(arena, ret->blocker_name);
-	return arena_failed(arena) ? fault_set(reterr_fault, -ENOMEM,
-					       "arena is full") :
-				     0;
+	return arena_failed(arena)
+		       ? fault_set(reterr_fault, -ENOMEM, "arena is full")
+		       : 0;
 }
 
-static int try_once(struct db *db, const char *job_id,
-		    const char *execution_id, struct arena *keep,
-		    struct retried *ret, struct fault *reterr_fault)
+static int try_once(struct db *db, const char *job_id, const char *execution_id,
+		    struct arena *keep, struct retried *ret,
+		    struct fault *reterr_fault)
 {
 	_cleanup_(arena_freep) struct arena *arena =
 		arena_new(LIMIT_ARENA_TICK_BYTES * 4);

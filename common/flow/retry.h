@@ -26,9 +26,9 @@ enum {
 };
 
 struct retried {
-	enum job_state state;  /* what the job is now (or was found in) */
-	size_t revived;	       /* other jobs that wait again */
-	const char *blocker;   /* RETRY_E_DEPENDENCY: id of the job to retry */
+	enum job_state state; /* what the job is now (or was found in) */
+	size_t revived;	      /* other jobs that wait again */
+	const char *blocker;  /* RETRY_E_DEPENDENCY: id of the job to retry */
 	const char *blocker_name;
 };
 
@@ -36,8 +36,8 @@ struct retried {
  * @return 0; RETRY_E_…, with *ret; as db_run(), and -EAGAIN also when others
  *	   were faster again and again
  */
-_must_check_ int retry_job(struct db *db, const char *job_id,
-			   const char *owner, struct arena *arena,
-			   struct retried *ret, struct fault *reterr_fault);
+_must_check_ int retry_job(struct db *db, const char *job_id, const char *owner,
+			   struct arena *arena, struct retried *ret,
+			   struct fault *reterr_fault);
 
 #endif

@@ -6,6 +6,7 @@
 #include "common/base/dice.h"
 #include "common/base/text.h"
 #include "common/flow/json_out.h"
+#include "common/flow/read.h"
 #include "common/io/log.h"
 
 #include <errno.h>
@@ -82,10 +83,9 @@ static void write_job(const struct submission_job *job,
 	json_out_member_int(out, "deadline_s",
 			    job->deadline_s > 0 ? job->deadline_s : deadline_s);
 	json_out_member_int(out, "max_attempts",
-			    job->max_attempts > 0 ? job->max_attempts :
-						    SUBMIT_ATTEMPTS);
-	json_out_member_int(out, "needs_left",
-			    (int64_t)job->depends_on_count);
+			    job->max_attempts > 0 ? job->max_attempts
+						  : SUBMIT_ATTEMPTS);
+	json_out_member_int(out, "needs_left", (int64_t)job->depends_on_count);
 	json_out_close(out, '}');
 }
 
@@ -121,9 +121,9 @@ static void reserve(const struct submission *submission, struct json_out *jobs,
 			job_bytes += strlen(job->dependency_defaults);
 	}
 	json_out_reserve(jobs, job_bytes);
-	json_out_reserve(edges, submission->job_count * EDGES_ROW_BYTES +
-					submission->edge_count *
-						(UUID_SIZE + 2));
+	json_out_reserve(edges,
+			 submission->job_count * EDGES_ROW_BYTES +
+				 submission->edge_count * (UUID_SIZE + 2));
 }
 
 static int write_rows(const struct submission *submission, int64_t deadline_s,
@@ -142,9 +142,9 @@ static int write_rows(const struct submission *submission, int64_t deadline_s,
 	item->execution_rows = json_out_end(&execution, &item->execution_bytes);
 	item->job_rows = json_out_end(&jobs, &item->job_bytes);
 	item->edge_rows = json_out_end(&edges, &item->edge_bytes);
-	return item->execution_rows && item->job_rows && item->edge_rows ?
-		       0 :
-		       -ENOMEM;
+	return item->execution_rows && item->job_rows && item->edge_rows
+		       ? 0
+		       : -ENOMEM;
 }
 
 static const char *sha256_hex(const struct submit_options *options,
@@ -407,8 +407,8 @@ static void compare(struct submit_item *item, const char *id,
 		return;
 	}
 	/* Its own id: the statement was taken for lost and was not. */
-	item->outcome = strcmp(item->id, id) == 0 ? SUBMIT_STORED :
-						    SUBMIT_REPEATED;
+	item->outcome =
+		strcmp(item->id, id) == 0 ? SUBMIT_STORED : SUBMIT_REPEATED;
 	memcpy(item->id, id, sizeof(item->id));
 }
 
@@ -416,11 +416,10 @@ static int read_used(const struct batch *batch,
 		     struct submit_item *const *items, size_t count,
 		     PGresult **ret, struct fault *reterr_fault)
 {
-	const char **owners = arena_alloc(batch->arena,
-					  count * sizeof(*owners));
+	const char **owners =
+		arena_alloc(batch->arena, count * sizeof(*owners));
 	const char **keys = arena_alloc(batch->arena, count * sizeof(*keys));
 	const char *params[2];
-	int r;
 
 	if (!owners || !keys)
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
@@ -432,8 +431,8 @@ static int read_used(const struct batch *batch,
 	params[1] = db_array_text(keys, count, batch->arena);
 	if (!params[0] || !params[1])
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
-	r = db_run(batch->db, DB_execution_by_key, params, ret, reterr_fault);
-	return r > 0 ? -EPROTO : r;
+	return read_run(batch->db, DB_execution_by_key, params, ret,
+			reterr_fault);
 }
 
 /* Read by a statement of its own: the insert's snapshot is older than what

@@ -4,6 +4,7 @@
 #include "common/flow/advance.h"
 #include "common/flow/json_out.h"
 #include "common/flow/move.h"
+#include "common/flow/read.h"
 #include "common/io/log.h"
 
 #include <errno.h>
@@ -37,8 +38,8 @@ enum webhook_trust webhook_judge(const struct webhook_judging *judging,
 	case PROVIDER_FORGED:
 		return WEBHOOK_REFUSED;
 	case PROVIDER_UNSIGNED:
-		return judging->webhook->key_count > 0 ? WEBHOOK_REFUSED :
-							 WEBHOOK_HINT;
+		return judging->webhook->key_count > 0 ? WEBHOOK_REFUSED
+						       : WEBHOOK_HINT;
 	case PROVIDER_KEY_UNKNOWN:
 		if (!judging->keys_configured && !judging->keys_are_new)
 			return WEBHOOK_UNSURE;
@@ -121,9 +122,9 @@ static int read_targets(struct db *db, struct webhook_item *const *items,
 	params[2] = db_array_int64(attempts, count, arena);
 	if (!params[0] || !params[1] || !params[2])
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
-	r = db_run(db, DB_job_for_webhook, params, &rows, reterr_fault);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO;
+	r = read_run(db, DB_job_for_webhook, params, &rows, reterr_fault);
+	if (r < 0)
+		return r;
 
 	memset(targets, 0, count * sizeof(*targets));
 	for (int i = 0; r == 0 && i < db_rows(rows); i++)
@@ -237,8 +238,8 @@ static int decide(const struct conf *conf, const struct target *target,
 	if (item->attempt != 0 && item->attempt < target->attempt)
 		return item->hint ? DECIDED_OUTCOME : DECIDED_NOTE;
 	if (is_hint(item))
-		return may_be_rendering(target->state) ? DECIDED_POKE :
-							 DECIDED_OUTCOME;
+		return may_be_rendering(target->state) ? DECIDED_POKE
+						       : DECIDED_OUTCOME;
 	return decide_event(conf, target, item, arena, ret, reterr_fault);
 }
 
@@ -267,8 +268,8 @@ static void write_note(const struct note *note, struct json_out *out)
 	json_out_member(out, "job_id", item->job_id);
 	json_out_member(out, "delivery_key", item->delivery_key);
 	json_out_member_int(out, "attempt",
-			    item->attempt ? item->attempt :
-					    note->target->attempt);
+			    item->attempt ? item->attempt
+					  : note->target->attempt);
 	json_out_member(out, "event", job_event_name(item->event.kind));
 	json_out_member(out, "provider_job_id", item->event.provider_job_id);
 	json_out_key(out, "stray");
@@ -323,8 +324,8 @@ static void settle_note(const struct note *note)
 
 /* Alone, so that one that PostgreSQL refuses is refused alone: whatever is
  * odd about it, the provider need not send it again. */
-static int run_note(struct db *db, const struct note *note,
-		    struct arena *arena, struct fault *reterr_fault)
+static int run_note(struct db *db, const struct note *note, struct arena *arena,
+		    struct fault *reterr_fault)
 {
 	int r = run_notes(db, note, 1, arena, reterr_fault);
 
