@@ -387,6 +387,14 @@ test("credentials can be strict", async () => {
   assert.equal((await start({})).status, 201);
 });
 
+test("a wrong setting is refused, and says which", async () => {
+  for (const [body, name] of [[{ rate: { fal: 3 } }, "fal"],
+    [{ concurrency: { replicat: 2 } }, "replicat"],
+    [{ down: { vertex: 1 } }, "vertex"], [{ credentials: 3 },
+      "credentials"], [{ alll: {} }, "alll"], [{ all: 3 }, "all"]])
+    await assert.rejects(sim.control(body), new RegExp(`400.*${name}`));
+});
+
 test("an early webhook with a lost answer", async () => {
   const job = randomUUID();
   const webhook = `${receiver.url}/api/webhooks/job/${job}/1.tok`;

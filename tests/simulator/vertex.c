@@ -171,9 +171,11 @@ static const char *check_start(struct request *request, const json_t *body)
 		return "sampleCount must be between 1 and 4";
 	if (duration && !json_is_integer(duration))
 		return "durationSeconds must be an integer";
-	if (storage && (!json_is_string(storage) ||
-			!text_starts_with(json_string_value(storage), "gs://")))
-		return "storageUri must begin with gs://";
+	if (storage &&
+	    (!json_is_string(storage) ||
+	     !text_starts_with(json_string_value(storage), "gs://") ||
+	     strchr("/", json_string_value(storage)[5])))
+		return "storageUri must be gs:// and a bucket";
 	return NULL;
 }
 
