@@ -104,8 +104,11 @@ struct poller {
 
 	sd_event_source *start_source; /* start.c: sends the next groups */
 	sd_event_source *gate_timer;
+
+	/* sweep.c */
 	sd_event_source *sweep_timer;
-	bool swept; /* once since the start */
+	int64_t slots_checked_ms; /* monotonic */
+	bool swept;		  /* once since the start */
 
 	/* stray.c */
 	struct stray *strays;

@@ -147,20 +147,35 @@ static int is_taken(struct work *work, const char *provider_job_id)
 	return r < 0 ? r : db_rows(result) > 0;
 }
 
-static void take_found(struct work *work, const struct provider_event *event)
+/* Something that must be this start was found. */
+static void adopt(struct work *work, const struct provider_event *event)
 {
-	int taken = is_taken(work, event->provider_job_id);
-
-	if (taken == 0) {
+	if (event->provider_job_id)
 		work->job.provider_job_id =
 			arena_strdup(work->arena, event->provider_job_id);
-		if (event->provider_ref)
-			work->job.provider_ref =
-				arena_strdup(work->arena, event->provider_ref);
-		check_take(work, event);
+	if (event->provider_ref)
+		work->job.provider_ref =
+			arena_strdup(work->arena, event->provider_ref);
+	check_take(work, event);
+}
+
+static void take_found(struct work *work, const struct provider_event *event)
+{
+	int taken;
+
+	/* Where results are found by their place, the provider's id stays
+	 * unknown; only what has ended can be gone on with then. */
+	if (!event->provider_job_id) {
+		if (event->kind == JOB_RENDERED)
+			adopt(work, event);
+		else
+			ask_later(work);
 		return;
 	}
-	if (taken < 0)
+	taken = is_taken(work, event->provider_job_id);
+	if (taken == 0)
+		adopt(work, event);
+	else if (taken < 0)
 		ask_later(work);
 	else
 		wait_for_webhook(work);
@@ -190,8 +205,7 @@ static void on_list(const struct http_result *result, void *userdata)
 	/* A list without an end proves nothing. */
 	if (event.kind == JOB_NOT_FOUND_YET && event.cursor)
 		event.kind = JOB_NO_ANSWER;
-	if (event.kind == JOB_NOT_FOUND_YET || event.kind == JOB_NO_ANSWER ||
-	    !event.provider_job_id)
+	if (event.kind == JOB_NOT_FOUND_YET || event.kind == JOB_NO_ANSWER)
 		reconcile_wait(work, &event);
 	else
 		take_found(work, &event);

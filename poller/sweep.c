@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "poller/sweep.h"
 
+#include "common/base/clock.h"
 #include "common/flow/move.h"
 #include "common/io/log.h"
 #include "common/model/limits.h"
@@ -14,7 +15,8 @@
 enum {
 	/* After the first look, which somebody may be waiting for. */
 	SWEEP_FIRST_MS = 100,
-	SWEEP_EVERY_MS = 60 * 1000,
+	SWEEP_EVERY_MS = 10 * 1000,
+	SLOTS_EVERY_MS = 60 * 1000,
 	OVERDUE_MOST = 500,
 };
 
@@ -168,11 +170,16 @@ static void sweep(struct poller *poller)
 {
 	_cleanup_(arena_freep) struct arena *arena =
 		arena_new(LIMIT_ARENA_TICK_BYTES);
+	int64_t now_ms = clock_monotonic_ms();
 
-	if (arena && poller->configured && !poller->database_lost &&
-	    release_expired(poller, arena) >= 0 &&
-	    fail_overdue(poller, arena) >= 0)
-		(void)check_slots(poller, arena);
+	if (!arena || !poller->configured || poller->database_lost ||
+	    release_expired(poller, arena) < 0 ||
+	    fail_overdue(poller, arena) < 0)
+		return;
+	if (poller->swept && now_ms < poller->slots_checked_ms + SLOTS_EVERY_MS)
+		return;
+	if (check_slots(poller, arena) >= 0)
+		poller->slots_checked_ms = now_ms;
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)

@@ -5,9 +5,9 @@
 #include "poller/poller.h"
 
 /*
- * What nobody else would notice, once after the start and then every minute:
- * slots of pollers that died, jobs whose deadline passed where no lane could
- * take them, and whether the counters of slots are right.
+ * What nobody else would notice: slots of pollers that died, and jobs whose
+ * deadline passed where no lane could take them, every ten seconds; whether
+ * the counters of slots are right, every minute. Both once after the start.
  */
 
 _must_check_ int sweep_init(struct poller *poller, struct fault *reterr_fault);
