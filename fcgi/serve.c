@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fcgi/serve.h"
 
+#include "common/base/clock.h"
 #include "common/io/log.h"
 #include "common/io/wake.h"
 #include "common/model/limits.h"
@@ -10,6 +11,9 @@
 #include "fcgi/route.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+
+enum { SAY_AGAIN_MS = 10 * 1000 };
 
 /* What steps before the handler come to; a reply is there unless it is 0. */
 enum { SERVE_E_ANSWERED = 1 };
@@ -119,11 +123,26 @@ static int handle(struct worker *worker, struct exchange *exchange,
 	return route->handle(worker, request, ret, reterr_fault);
 }
 
+/* Of a database that is away not every request tells. */
+static bool is_said_enough(void)
+{
+	static _Atomic int64_t said_ms;
+	int64_t now_ms = clock_monotonic_ms();
+	int64_t last_ms = said_ms;
+
+	return (last_ms != 0 && now_ms - last_ms < SAY_AGAIN_MS) ||
+	       !atomic_compare_exchange_strong(&said_ms, &last_ms, now_ms);
+}
+
 static void log_failure(const struct request *request, int r,
 			const struct fault *fault)
 {
+	int level = r != -EAGAIN       ? LOG_ERR
+		    : is_said_enough() ? LOG_DEBUG
+				       : LOG_WARNING;
+
 	/* The path may hold a token: only the id is named. */
-	log_event(r == -EAGAIN ? LOG_WARNING : LOG_ERR, LOG_ID_REQUEST_FAILED,
+	log_event(level, LOG_ID_REQUEST_FAILED,
 		  &(struct log_context){ .request = request->id },
 		  "%s request failed: %s", http_method_name(request->method),
 		  fault->text[0] ? fault->text : "no memory");

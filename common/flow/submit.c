@@ -545,8 +545,10 @@ void submit_commit(struct db *db, struct submit_item *const *items,
 		memcpy(order, items, count * sizeof(*order));
 		r = commit(&batch, order, count, &fault);
 	}
+	/* That the database is away is said once, by the program. */
 	if (r < 0)
-		log_event(LOG_WARNING, LOG_ID_REQUEST_FAILED, NULL,
+		log_event(r == -EAGAIN ? LOG_DEBUG : LOG_WARNING,
+			  LOG_ID_REQUEST_FAILED, NULL,
 			  "%zu submissions could not be stored: %s", count,
 			  fault.text);
 	for (size_t i = 0; i < count; i++) {

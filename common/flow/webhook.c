@@ -552,8 +552,10 @@ void webhook_commit(const struct conf *conf, struct db *db,
 	}
 	for (size_t i = 0; i < batch.count; i++)
 		batch.item[i]->wake = false;
+	/* That the database is away is said once, by the program. */
 	if (r < 0)
-		log_event(LOG_WARNING, LOG_ID_REQUEST_FAILED, NULL,
+		log_event(r == -EAGAIN ? LOG_DEBUG : LOG_WARNING,
+			  LOG_ID_REQUEST_FAILED, NULL,
 			  "%zu webhooks could not be committed: %s", count,
 			  fault.text);
 }
