@@ -76,20 +76,22 @@ static inline void wire_head(struct wire *wire, const char *method,
 			     const char *path, size_t content_length,
 			     const char *const *extra)
 {
-	static struct wire params;
+	struct wire *params = calloc(1, sizeof(*params));
 	char length[24];
 
-	params.size = 0;
+	if (!params)
+		abort();
 	(void)snprintf(length, sizeof(length), "%zu", content_length);
-	wire_pair(&params, "REQUEST_METHOD", method);
-	wire_pair(&params, "DOCUMENT_URI", path);
-	wire_pair(&params, "QUERY_STRING", "");
-	wire_pair(&params, "CONTENT_LENGTH", content_length ? length : "");
+	wire_pair(params, "REQUEST_METHOD", method);
+	wire_pair(params, "DOCUMENT_URI", path);
+	wire_pair(params, "QUERY_STRING", "");
+	wire_pair(params, "CONTENT_LENGTH", content_length ? length : "");
 	for (; extra && *extra; extra += 2)
-		wire_pair(&params, extra[0], extra[1]);
+		wire_pair(params, extra[0], extra[1]);
 	wire_begin(wire, true);
-	wire_record(wire, FCGI_PARAMS, 1, params.bytes, params.size);
+	wire_record(wire, FCGI_PARAMS, 1, params->bytes, params->size);
 	wire_record(wire, FCGI_PARAMS, 1, "", 0);
+	free(params);
 }
 
 /* The body in records, and the record that ends it. */
