@@ -58,7 +58,7 @@ static void add_header(struct request *request, struct http_header *header,
 	if (!name)
 		return;
 	for (char *at = name; *at; at++)
-		*at = *at == '_' ? '-' : (char)tolower((unsigned char)*at);
+		*at = (char)(*at == '_' ? '-' : tolower((unsigned char)*at));
 	*header = (struct http_header){
 		.name = name,
 		.value = arena_strdup(request->arena, equals + 1),

@@ -26,17 +26,16 @@ int post_job_cancel(struct worker *worker, const struct request *request,
 		    struct reply *ret, struct fault *reterr_fault)
 {
 	const char *id = request->capture[0];
-	enum job_state state = JOB_STATE_NONE;
+	struct cancelled cancelled = { .state = JOB_STATE_NONE };
 	struct shown_job job;
 	const char *text;
-	bool wake = false;
 	int r = CANCEL_E_NOT_FOUND;
 
 	if (text_is_uuid(id))
 		r = cancel_job(worker->db, id, request->owner, request->arena,
-			       &state, &wake, reterr_fault);
+			       &cancelled, reterr_fault);
 	if (r == CANCEL_E_ENDED)
-		return refuse_ended(request, state, ret);
+		return refuse_ended(request, cancelled.state, ret);
 	if (r == 0)
 		r = show_job(worker, request, id, &job, &text, reterr_fault);
 	if (r > 0)
@@ -45,6 +44,6 @@ int post_job_cancel(struct worker *worker, const struct request *request,
 	if (r == 0)
 		r = reply_json(ret, job.cancelling ? 202 : 200, text,
 			       reterr_fault);
-	ret->wake = wake;
+	ret->wake = cancelled.wake;
 	return r;
 }

@@ -142,9 +142,9 @@ static int judge(struct worker *worker, const struct request *request,
 	for (int again = 0; again < 2; again++) {
 		r = webhook_keys_of(worker->service->webhook_keys, worker->db,
 				    arrival->ops->name, again > 0,
-				    request->arena, &keys, reterr_fault);
+				    request->arena, &keys);
 		if (r < 0)
-			return r;
+			return fault_set(reterr_fault, r, "arena is full");
 		arrival->webhook.key = keys.key;
 		arrival->webhook.key_count = keys.count;
 		judging.keys_configured = keys.configured;
@@ -209,7 +209,7 @@ static int check_trust(struct worker *worker, const struct request *request,
 		       struct reply *ret, struct fault *reterr_fault)
 {
 	struct webhook_item *item = &commit->webhook;
-	enum webhook_trust trust;
+	enum webhook_trust trust = WEBHOOK_REFUSED;
 	const char *delivery_id;
 	int r;
 
@@ -244,7 +244,7 @@ int post_webhook(struct worker *worker, const struct request *request,
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
 	commit->kind = COMMIT_WEBHOOK;
 	r = check_token(worker, request, &arrival, ret, reterr_fault);
-	if (r == 0 && !arrival.ops->has_webhook)
+	if (r == 0 && !(arrival.ops && arrival.ops->has_webhook))
 		r = refuse_arrival(request, ret, 401, "bad_token",
 				   "This job's provider sends no webhooks.");
 	if (r == 0)

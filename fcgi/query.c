@@ -28,7 +28,7 @@ static char *decode(const char *text, size_t length, struct arena *arena)
 	if (!decoded)
 		return NULL;
 	for (size_t i = 0; i < length; i++) {
-		char c = text[i] == '+' ? ' ' : text[i];
+		char c = (char)(text[i] == '+' ? ' ' : text[i]);
 
 		if (c == '%') {
 			char digits[3] = { 0 };

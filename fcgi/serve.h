@@ -12,6 +12,6 @@ struct server {
 
 /* From a request to its answer: route, key, body, handler, reply. An
  * accept_serve_fn with a struct server as its context. */
-void serve_exchange(void *server, size_t thread, struct exchange *exchange);
+void serve_exchange(void *context, size_t thread, struct exchange *exchange);
 
 #endif

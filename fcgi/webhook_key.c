@@ -159,7 +159,7 @@ static int copy_rows(const struct webhook_keys *keys, const char *provider,
 
 int webhook_keys_of(struct webhook_keys *keys, struct db *db,
 		    const char *provider, bool missed, struct arena *arena,
-		    struct webhook_key_set *ret, struct fault *reterr_fault)
+		    struct webhook_key_set *ret)
 {
 	int r;
 
@@ -169,9 +169,9 @@ int webhook_keys_of(struct webhook_keys *keys, struct db *db,
 	    keys->conf->webhook_secret_count > 0)
 		return configured(keys->conf, arena, ret);
 
-	(void)refresh(keys, db, missed, reterr_fault);
+	(void)refresh(keys, db, missed, NULL);
 	(void)pthread_rwlock_rdlock(&keys->lock);
 	r = copy_rows(keys, provider, arena, ret);
 	(void)pthread_rwlock_unlock(&keys->lock);
-	return r < 0 ? fault_set(reterr_fault, r, "arena is full") : 0;
+	return r;
 }

@@ -3,7 +3,6 @@
 #define FCGI_WEBHOOK_KEY_H
 
 #include "common/base/arena.h"
-#include "common/base/fault.h"
 #include "common/io/conf.h"
 #include "common/io/db.h"
 #include "common/provider/provider.h"
@@ -38,7 +37,6 @@ struct webhook_key_set {
 _must_check_ int webhook_keys_of(struct webhook_keys *keys, struct db *db,
 				 const char *provider, bool missed,
 				 struct arena *arena,
-				 struct webhook_key_set *ret,
-				 struct fault *reterr_fault);
+				 struct webhook_key_set *ret);
 
 #endif

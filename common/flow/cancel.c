@@ -12,6 +12,7 @@ enum {
 	/* How often others may be faster. Each time something has happened
 	 * to the job, and few things can. */
 	RACES_MOST = 10,
+	CANCEL_RACE_LOST = 100,
 };
 
 /* @return 0 and the move; as job_decide() */
@@ -72,41 +73,46 @@ static int read_brief(struct db *db, const char *job_id, const char *owner,
 	return db_row_end(&row, reterr_fault);
 }
 
+/* @return 0 when it is decided; CANCEL_E_…; CANCEL_RACE_LOST; -errno */
+static int cancel_once(struct db *db, const struct brief *brief,
+		       struct arena *arena, struct cancelled *ret,
+		       struct fault *reterr_fault)
+{
+	struct move_result result;
+	struct move move;
+	int r;
+
+	*ret = (struct cancelled){ .state = brief->state };
+	if (brief->state == JOB_CANCELLED ||
+	    (brief->cancel_requested && job_may_render(brief->state)))
+		return 0;
+	if (decide(brief->id, brief->state, brief->execution_id,
+		   brief->provider, &move) != 0)
+		return CANCEL_E_ENDED;
+	r = moves_apply(db, &move, 1, false, arena, &result, NULL,
+			reterr_fault);
+	if (r < 0)
+		return r;
+	if (result.outcome != MOVE_DONE)
+		return CANCEL_RACE_LOST;
+	*ret = (struct cancelled){ .state = move.becomes, .wake = true };
+	return 0;
+}
+
 int cancel_job(struct db *db, const char *job_id, const char *owner,
-	       struct arena *arena, enum job_state *ret_state, bool *ret_wake,
+	       struct arena *arena, struct cancelled *ret,
 	       struct fault *reterr_fault)
 {
 	for (int race = 0; race < RACES_MOST; race++) {
-		struct move_result result;
-		struct moves_effect effect;
 		struct brief brief;
-		struct move move;
-		int r;
+		int r = read_brief(db, job_id, owner, arena, &brief,
+				   reterr_fault);
 
-		r = read_brief(db, job_id, owner, arena, &brief, reterr_fault);
 		if (r != 0)
 			return r;
-		*ret_state = brief.state;
-		*ret_wake = false;
-		if (brief.state == JOB_CANCELLED)
-			return 0;
-		if (job_is_terminal(brief.state))
-			return CANCEL_E_ENDED;
-		if (brief.cancel_requested && job_may_render(brief.state))
-			return 0;
-		r = decide(brief.id, brief.state, brief.execution_id,
-			   brief.provider, &move);
-		if (r != 0)
-			return CANCEL_E_ENDED;
-		r = moves_apply(db, &move, 1, false, arena, &result, &effect,
-				reterr_fault);
-		if (r < 0)
+		r = cancel_once(db, &brief, arena, ret, reterr_fault);
+		if (r != CANCEL_RACE_LOST)
 			return r;
-		if (result.outcome != MOVE_DONE)
-			continue;
-		*ret_state = move.becomes;
-		*ret_wake = true;
-		return 0;
 	}
 	return fault_set(reterr_fault, -EAGAIN,
 			 "the job changes faster than it can be cancelled");
@@ -184,7 +190,7 @@ int cancel_execution(struct db *db, const char *execution_id, bool *ret_wake,
 {
 	*ret_wake = false;
 	for (int race = 0; race < RACES_MOST; race++) {
-		bool left;
+		bool left = false;
 		int r = cancel_round(db, execution_id, &left, ret_wake,
 				     reterr_fault);
 
