@@ -39,7 +39,7 @@ bool rest_may_end(const struct rest_facts *facts);
 int64_t rest_delay_ms(int64_t due_ms, int64_t period_ms, uint32_t idle_looks);
 
 enum {
-	REST_GAP_MS = 5,
+	REST_GAP_MS = 10,
 	REST_IDLE_FIRST_MS = 20,
 	REST_IDLE_MOST_MS = 1000,
 };

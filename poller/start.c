@@ -237,13 +237,26 @@ static void send_group(struct provider_state *provider, size_t most)
 	}
 }
 
+/* How many to send now. Room is made one answer at a time; groups wait until
+ * they fit whole, or every start would be written ahead alone. */
+static size_t group_size(const struct provider_state *provider)
+{
+	size_t most = (size_t)provider->poller->conf->start_group;
+	size_t room = provider->on_wire < ON_WIRE_MOST
+			      ? ON_WIRE_MOST - provider->on_wire
+			      : 0;
+
+	if (most > ON_WIRE_MOST / 2)
+		most = ON_WIRE_MOST / 2;
+	if (most > provider->ready.count)
+		most = provider->ready.count;
+	return most <= room ? most : 0;
+}
+
 void start_more(struct poller *poller)
 {
 	for (size_t i = 0; i < poller->provider_count; i++) {
-		const struct provider_state *provider = &poller->provider[i];
-
-		if (provider->ready.count > 0 &&
-		    provider->on_wire < ON_WIRE_MOST)
+		if (group_size(&poller->provider[i]) > 0)
 			(void)sd_event_source_set_enabled(poller->start_source,
 							  SD_EVENT_ONESHOT);
 	}
@@ -254,19 +267,15 @@ void start_more(struct poller *poller)
 static int on_start(sd_event_source *source, void *userdata)
 {
 	struct poller *poller = userdata;
-	size_t group = (size_t)poller->conf->start_group;
 
 	(void)source;
 	if (poller->stopping)
 		return 0;
 	for (size_t i = 0; i < poller->provider_count; i++) {
-		struct provider_state *provider = &poller->provider[i];
-		size_t room = provider->on_wire < ON_WIRE_MOST
-				      ? ON_WIRE_MOST - provider->on_wire
-				      : 0;
+		size_t size = group_size(&poller->provider[i]);
 
-		if (provider->ready.count > 0 && room > 0)
-			send_group(provider, room < group ? room : group);
+		if (size > 0)
+			send_group(&poller->provider[i], size);
 	}
 	start_more(poller);
 	return 0;
