@@ -263,11 +263,9 @@ void reconcile_begin(struct work *work)
 	}
 	work->job.webhook_url =
 		start_webhook_url(work, work->job.attempt, work->arena);
-	if (!provider->configured)
-		wait_for_webhook(work);
-	else if (work->job.provider_job_id)
+	if (provider->configured && work->job.provider_job_id)
 		token_then(work, check_ask);
-	else if (provider->ops->list_request)
+	else if (provider->configured && provider->ops->list_request)
 		prepare_inputs(work->poller, &work, 1, on_prepared);
 	else
 		wait_for_webhook(work);
