@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/db/fixture.h"
+
+#include <stdlib.h>
+
+/* The one writer of transitions, on one connection. */
+
+static struct db *db;
+
+static int open_db(void **state)
+{
+	(void)state;
+	db = fixture_open();
+	return 0;
+}
+
+static int close_db(void **state)
+{
+	(void)state;
+	db = db_close(db);
+	return 0;
+}
+
+static void check_status(const char *id, const char *want)
+{
+	char *status = fixture_text(
+		"SELECT status FROM execution_jobs WHERE id = '%s'", id);
+
+	CHECK_TEXT(id, status, want);
+	free(status);
+}
+
+static void every_state_can_be_stored(void **state)
+{
+	struct pipeline one;
+
+	(void)state;
+	fixture_submit(db, "states", "fail", 1, NULL, 0, &one);
+	for (int i = 1; i < JOB_STATE_MAX; i++) {
+		const char *name = job_state_name((enum job_state)i);
+
+		fixture_sql(
+			"BEGIN; UPDATE execution_jobs SET status = '%s', "
+			"needs_left = ('%s' = 'waiting')::int, attempt = 1, "
+			"provider_job_id = 'p', media_source = '[]', "
+			"unknown_since = now(), error_code = 'e', billed = "
+			"'no', next_poll_at = CASE WHEN '%s' = 'waiting' THEN "
+			"NULL ELSE now() END, completed_at = CASE WHEN "
+			"job_is_terminal('%s') THEN now() END WHERE id = '%s'; "
+			"ROLLBACK",
+			name, name, name, name, one.job[0]);
+	}
+	fixture_number("SELECT 1");
+}
+
+static void a_job_lives_from_queued_to_completed(void **state)
+{
+	struct pipeline one;
+
+	(void)state;
+	fixture_sql("INSERT INTO providers (name, max_concurrent) "
+		    "VALUES ('life', 2)");
+	fixture_submit(db, "life", "fail", 1, NULL, 0, &one);
+	fixture_bring(db, one.job[0], "life", JOB_PROCESSING);
+	assert_int_equal(fixture_number("SELECT in_use FROM providers "
+					"WHERE name = 'life'"),
+			 1);
+	fixture_check_invariants();
+	{
+		struct move move = fixture_move(one.job[0], JOB_PROCESSING,
+						JOB_RENDERED, MOVE_ANY);
+
+		move.output = "{\"video\": 1}";
+		move.via = "webhook";
+		assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	}
+	assert_int_equal(fixture_number("SELECT in_use FROM providers "
+					"WHERE name = 'life'"),
+			 0);
+	{
+		struct move move = fixture_move(one.job[0], JOB_STORING,
+						JOB_STORED, MOVE_ANY);
+
+		move.media = "[{\"index\": 0, \"key\": \"k\", \"url\": \"u\", "
+			     "\"content_type\": \"video/mp4\", \"bytes\": 3, "
+			     "\"sha256\": \"000102030405060708090a0b0c0d0e0f"
+			     "000102030405060708090a0b0c0d0e0f\"}]";
+		assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	}
+	check_status(one.job[0], "completed");
+	assert_int_equal(fixture_number("SELECT count(*) FROM media WHERE "
+					"job_id = '%s' AND attempt = 1",
+					one.job[0]),
+			 1);
+	assert_int_equal(fixture_number("SELECT count(*) FROM job_events "
+					"WHERE job_id = '%s'",
+					one.job[0]),
+			 5);
+	{
+		char *status = fixture_text(
+			"SELECT status FROM executions WHERE id = '%s'",
+			one.execution);
+
+		assert_string_equal(status, "completed");
+		free(status);
+	}
+	fixture_check_invariants();
+}
+
+static void a_stale_worker_changes_nothing(void **state)
+{
+	struct claimed first[1], second[1];
+	struct pipeline one;
+	struct move move;
+
+	(void)state;
+	fixture_submit(db, "fence", "fail", 1, NULL, 0, &one);
+	assert_int_equal(fixture_claim(db, "fence", "queued", 1, 60000, first),
+			 1);
+	fixture_sql("UPDATE execution_jobs SET lease_until = now(), "
+		    "next_poll_at = now() WHERE id = '%s'",
+		    one.job[0]);
+	assert_int_equal(fixture_claim(db, "fence", "queued", 1, 60000, second),
+			 1);
+	assert_true(second[0].claim > first[0].claim);
+
+	move = fixture_move(one.job[0], JOB_QUEUED, JOB_START, first[0].claim);
+	assert_int_equal(fixture_apply(db, &move), MOVE_LOST);
+	check_status(one.job[0], "queued");
+	move.claim = second[0].claim;
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	check_status(one.job[0], "starting");
+}
+
+static void an_old_version_changes_nothing(void **state)
+{
+	struct pipeline one;
+	struct move move;
+
+	(void)state;
+	fixture_submit(db, "version", "fail", 1, NULL, 0, &one);
+	move = fixture_move(one.job[0], JOB_QUEUED, JOB_CANCEL, MOVE_ANY);
+	move.version = 7;
+	assert_int_equal(fixture_apply(db, &move), MOVE_LOST);
+	move.version = 1;
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	check_status(one.job[0], "cancelled");
+}
+
+static void a_paid_id_is_kept_by_a_move_that_is_lost(void **state)
+{
+	struct pipeline one;
+	struct move move;
+
+	(void)state;
+	fixture_submit(db, "paid", "fail", 1, NULL, 0, &one);
+	fixture_bring(db, one.job[0], "paid", JOB_STARTING);
+	move = fixture_move(one.job[0], JOB_STARTING, JOB_RENDERED, MOVE_ANY);
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+
+	move = fixture_move(one.job[0], JOB_STARTING, JOB_ACCEPTED, MOVE_ANY);
+	move.attempt = 1;
+	move.provider_job_id = "late-answer";
+	move.start_outcome = "accepted";
+	assert_int_equal(fixture_apply(db, &move), MOVE_LOST);
+	assert_int_equal(fixture_number("SELECT count(*) FROM job_starts WHERE "
+					"job_id = '%s' AND provider_job_id = "
+					"'late-answer'",
+					one.job[0]),
+			 1);
+	check_status(one.job[0], "storing");
+}
+
+static void a_bad_move_fails_alone(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = fixture_arena();
+	enum { MOVES = 32, POISON = 13 };
+	struct move moves[MOVES];
+	struct move_result results[MOVES];
+	struct pipeline many;
+	struct fault fault = { "" };
+
+	(void)state;
+	fixture_submit(db, "poison", "fail", MOVES, NULL, 0, &many);
+	for (size_t i = 0; i < MOVES; i++)
+		moves[i] = fixture_move(many.job[i], JOB_QUEUED, JOB_CANCEL,
+					MOVE_ANY);
+	moves[POISON].billed = "maybe"; /* the schema's CHECK refuses it */
+	assert_int_equal(moves_apply(db, moves, MOVES, false, arena, results,
+				     NULL, &fault),
+			 0);
+	for (size_t i = 0; i < MOVES; i++)
+		assert_int_equal(results[i].outcome,
+				 i == POISON ? MOVE_BAD : MOVE_DONE);
+	check_status(many.job[POISON], "queued");
+	fixture_check_invariants();
+}
+
+static void two_moves_of_one_job_do_not_both_win(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = fixture_arena();
+	struct move moves[2];
+	struct move_result results[2];
+	struct pipeline one;
+	struct fault fault = { "" };
+
+	(void)state;
+	fixture_submit(db, "twice", "fail", 1, NULL, 0, &one);
+	moves[0] = fixture_move(one.job[0], JOB_QUEUED, JOB_CANCEL, MOVE_ANY);
+	moves[1] = fixture_move(one.job[0], JOB_QUEUED, JOB_DEADLINE, MOVE_ANY);
+	assert_int_equal(
+		moves_apply(db, moves, 2, false, arena, results, NULL, &fault),
+		0);
+	assert_int_equal(results[0].outcome, MOVE_DONE);
+	assert_int_equal(results[1].outcome, MOVE_LOST);
+	check_status(one.job[0], "cancelled");
+	fixture_check_invariants();
+}
+
+static void asking_to_cancel_leaves_a_lease_alone(void **state)
+{
+	struct claimed claimed[1];
+	struct pipeline one;
+	struct move move;
+
+	(void)state;
+	fixture_submit(db, "flag", "fail", 1, NULL, 0, &one);
+	fixture_bring(db, one.job[0], "flag", JOB_PROCESSING);
+	assert_int_equal(
+		fixture_claim(db, "flag", "processing", 1, 60000, claimed), 1);
+	move = fixture_move(one.job[0], JOB_PROCESSING, JOB_CANCEL, MOVE_ANY);
+	move.cancel = true;
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	assert_int_equal(fixture_number("SELECT (lease_until > now() + "
+					"interval '50 s')::int FROM "
+					"execution_jobs WHERE id = '%s'",
+					one.job[0]),
+			 1);
+
+	/* The worker that did not know of it makes the job due at once. */
+	move = fixture_move(one.job[0], JOB_PROCESSING, JOB_PROGRESS,
+			    claimed[0].claim);
+	move.due_ms = 3600000;
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	assert_int_equal(fixture_number("SELECT (next_poll_at <= now())::int "
+					"FROM execution_jobs WHERE id = '%s'",
+					one.job[0]),
+			 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_state_can_be_stored),
+		cmocka_unit_test(a_job_lives_from_queued_to_completed),
+		cmocka_unit_test(a_stale_worker_changes_nothing),
+		cmocka_unit_test(an_old_version_changes_nothing),
+		cmocka_unit_test(a_paid_id_is_kept_by_a_move_that_is_lost),
+		cmocka_unit_test(a_bad_move_fails_alone),
+		cmocka_unit_test(two_moves_of_one_job_do_not_both_win),
+		cmocka_unit_test(asking_to_cancel_leaves_a_lease_alone),
+	};
+
+	return cmocka_run_group_tests(tests, open_db, close_db);
+}

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/flow/webhook.h"
+
+#include "tests/db/fixture.h"
+
+#include <stdlib.h>
+
+/* What webhooks do to jobs, and what they do not. */
+
+static struct db *db;
+static struct arena *arena;
+static struct conf conf = {
+	.start_retries = 3,
+	.provider = { { .name = "replicate" },
+		      { .name = "fal" },
+		      { .name = "vertex" } },
+};
+
+static int start(void **state)
+{
+	(void)state;
+	db = fixture_open();
+	arena = arena_new(64 << 20);
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	db = db_close(db);
+	arena = arena_free(arena);
+	return 0;
+}
+
+/* By the shortest way, also where it ends badly. */
+static void bring(const char *id, const char *provider, enum job_state to)
+{
+	static const struct {
+		enum job_state to, by;
+		enum job_event event;
+	} ends[] = {
+		{ JOB_START_UNKNOWN, JOB_STARTING, JOB_START_LOST },
+		{ JOB_FAILED, JOB_PROCESSING, JOB_PROVIDER_FAILED },
+		{ JOB_CANCELLED, JOB_PROCESSING, JOB_PROVIDER_CANCELLED },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(ends); i++) {
+		struct move move;
+
+		if (ends[i].to != to)
+			continue;
+		fixture_bring(db, id, provider, ends[i].by);
+		move = fixture_move(id, ends[i].by, ends[i].event, MOVE_ANY);
+		move.error_code = "made";
+		move.billed = "no";
+		assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+		return;
+	}
+	fixture_bring(db, id, provider, to);
+}
+
+static struct webhook_item genuine(const char *job_id, int32_t attempt,
+				   enum job_event kind, const char *key)
+{
+	struct webhook_item item = {
+		.job_id = job_id,
+		.ops = &replicate_provider,
+		.attempt = attempt,
+		.delivery_key = key,
+		.event = {
+			.kind = kind,
+			.progress = -1,
+		},
+	};
+
+	if (kind == JOB_RENDERED) {
+		item.event.output = "{\"v\": 1}";
+		item.event.media[0].url = "https://example.com/a.mp4";
+		item.event.media_count = 1;
+	}
+	return item;
+}
+
+static void commit(struct webhook_item *item)
+{
+	webhook_commit(&conf, db, &item, 1, arena);
+}
+
+static void check_status(const char *id, const char *want)
+{
+	char *status = fixture_text(
+		"SELECT status FROM execution_jobs WHERE id = '%s'", id);
+
+	CHECK_TEXT(id, status, want);
+	free(status);
+}
+
+static int64_t version(const char *id)
+{
+	return fixture_number(
+		"SELECT version FROM execution_jobs WHERE id = '%s'", id);
+}
+
+static int64_t inbox(const char *id)
+{
+	return fixture_number(
+		"SELECT count(*) FROM webhook_inbox WHERE job_id = '%s'", id);
+}
+
+/* A job at Replicate, in this state. */
+static const char *job_in(enum job_state state)
+{
+	struct pipeline *one = arena_alloc(arena, sizeof(*one));
+
+	assert_non_null(one);
+	fixture_submit(db, "replicate", "fail", 1, NULL, 0, one);
+	bring(one->job[0], "replicate", state);
+	return one->job[0];
+}
+
+static void a_result_is_taken_once(void **state)
+{
+	const char *id = job_in(JOB_PROCESSING);
+	struct webhook_item item = genuine(id, 1, JOB_RENDERED, "d1");
+	int64_t before;
+
+	(void)state;
+	commit(&item);
+	CHECK_NUMBER("first", item.outcome, WEBHOOK_TAKEN);
+	CHECK("wakes", item.wake);
+	check_status(id, "storing");
+	before = version(id);
+	commit(&item);
+	CHECK_NUMBER("repeated", item.outcome, WEBHOOK_NO_EFFECT);
+	CHECK("sleeps", !item.wake);
+	CHECK_NUMBER("version", version(id), before);
+	CHECK_NUMBER("inbox", inbox(id), 1);
+	fixture_check_invariants();
+}
+
+static void a_webhook_may_be_faster_than_the_starts_answer(void **state)
+{
+	static const enum job_state states[] = { JOB_STARTING,
+						 JOB_START_UNKNOWN };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(states); i++) {
+		const char *name = job_state_name(states[i]);
+		const char *id = job_in(states[i]);
+		struct webhook_item item = genuine(id, 1, JOB_PROGRESS, "d1");
+
+		item.event.provider_job_id =
+			arena_printf(arena, "early-%s", name);
+		commit(&item);
+		CHECK_NUMBER(name, item.outcome, WEBHOOK_TAKEN);
+		check_status(id, "processing");
+		CHECK_NUMBER(name,
+			     fixture_number("SELECT count(*) FROM job_starts "
+					    "WHERE job_id = '%s' AND "
+					    "provider_job_id = '%s' AND outcome"
+					    " = 'accepted'",
+					    id, item.event.provider_job_id),
+			     1);
+	}
+	fixture_check_invariants();
+}
+
+static void many_of_one_job_are_all_heard(void **state)
+{
+	const char *id = job_in(JOB_PROCESSING);
+	struct webhook_item items[12], *list[12];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(items); i++) {
+		items[i] = genuine(id, 1, i == 7 ? JOB_RENDERED : JOB_PROGRESS,
+				   arena_printf(arena, "d%zu", i % 9));
+		items[i].event.progress = (double)i / 20;
+		list[i] = &items[i];
+	}
+	webhook_commit(&conf, db, list, COUNT_OF(items), arena);
+	for (size_t i = 0; i < COUNT_OF(items); i++)
+		CHECK("answered",
+		      items[i].outcome == WEBHOOK_TAKEN ||
+			      items[i].outcome == WEBHOOK_NO_EFFECT);
+	CHECK_NUMBER("rendered", items[7].outcome, WEBHOOK_TAKEN);
+	check_status(id, "storing");
+	/* three keys came twice */
+	CHECK_NUMBER("inbox", inbox(id), 9);
+	fixture_check_invariants();
+}
+
+static void after_the_end_nothing_changes(void **state)
+{
+	static const enum job_state states[] = { JOB_COMPLETED, JOB_FAILED,
+						 JOB_CANCELLED };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(states); i++) {
+		const char *name = job_state_name(states[i]);
+		const char *id = job_in(states[i]);
+		struct webhook_item item = genuine(id, 1, JOB_RENDERED, "d1");
+		int64_t before = version(id);
+
+		commit(&item);
+		CHECK_NUMBER(name, item.outcome, WEBHOOK_NO_EFFECT);
+		check_status(id, name);
+		CHECK_NUMBER(name, version(id), before);
+		CHECK_NUMBER(name, inbox(id), 1);
+	}
+	fixture_check_invariants();
+}
+
+static void a_start_that_was_overtaken_is_a_stray(void **state)
+{
+	const char *id = job_in(JOB_PROCESSING);
+	struct webhook_item item;
+	int64_t before;
+
+	(void)state;
+	fixture_sql("UPDATE execution_jobs SET attempt = 2, provider_job_id = "
+		    "'new' WHERE id = '%s'; INSERT INTO job_starts (job_id, "
+		    "attempt, provider, provider_job_id) VALUES ('%s', 2, "
+		    "'replicate', 'new-%s'); UPDATE job_starts SET "
+		    "provider_job_id = NULL WHERE job_id = '%s' AND attempt = "
+		    "1",
+		    id, id, id, id);
+	before = version(id);
+	item = genuine(id, 1, JOB_RENDERED, "d1");
+	item.event.provider_job_id = arena_printf(arena, "old-%s", id);
+	commit(&item);
+	CHECK_NUMBER("outcome", item.outcome, WEBHOOK_NO_EFFECT);
+	CHECK("wakes", item.wake);
+	check_status(id, "processing");
+	CHECK_NUMBER("version", version(id), before);
+	CHECK_NUMBER("id is kept, and to be cancelled",
+		     fixture_number("SELECT count(*) FROM job_starts WHERE "
+				    "job_id = '%s' AND attempt = 1 AND "
+				    "provider_job_id = 'old-%s' AND cancel_at "
+				    "<= now()",
+				    id, id),
+		     1);
+	CHECK_NUMBER("the new one is not",
+		     fixture_number("SELECT count(*) FROM job_starts WHERE "
+				    "job_id = '%s' AND attempt = 2 AND "
+				    "cancel_at IS NULL",
+				    id),
+		     1);
+
+	/* one that failed is nobody's loss */
+	item = genuine(id, 1, JOB_PROVIDER_FAILED, "d2");
+	commit(&item);
+	CHECK("sleeps", !item.wake);
+	CHECK_NUMBER("inbox", inbox(id), 2);
+}
+
+static void a_body_about_another_start_is_not_believed(void **state)
+{
+	const char *id = job_in(JOB_PROCESSING);
+	struct webhook_item item = genuine(id, 1, JOB_PROVIDER_FAILED, "d1");
+
+	(void)state;
+	item.event.provider_job_id = "somebody-elses";
+	commit(&item);
+	CHECK_NUMBER("with token", item.outcome, WEBHOOK_NO_EFFECT);
+	check_status(id, "processing");
+	item.attempt = 0;
+	commit(&item);
+	CHECK_NUMBER("without", item.outcome, WEBHOOK_WRONG_JOB);
+	item.event.provider_job_id = NULL;
+	commit(&item);
+	CHECK_NUMBER("nameless", item.outcome, WEBHOOK_WRONG_JOB);
+	CHECK_NUMBER("inbox", inbox(id), 0);
+
+	item.event.provider_job_id = fixture_text(
+		"SELECT provider_job_id FROM job_starts WHERE job_id = '%s'",
+		id);
+	commit(&item);
+	CHECK_NUMBER("its own", item.outcome, WEBHOOK_TAKEN);
+	check_status(id, "failed");
+	free((void *)(uintptr_t)item.event.provider_job_id);
+	fixture_check_invariants();
+}
+
+static void a_hint_makes_due_and_nothing_else(void **state)
+{
+	const char *id = job_in(JOB_PROCESSING);
+	const char *done = job_in(JOB_COMPLETED);
+	struct webhook_item item = { .job_id = id,
+				     .ops = &replicate_provider,
+				     .attempt = 1,
+				     .hint = true };
+	int64_t before = version(id);
+
+	(void)state;
+	fixture_sql("UPDATE execution_jobs SET next_poll_at = now() + interval "
+		    "'1 hour', lease_until = NULL WHERE id = '%s'",
+		    id);
+	commit(&item);
+	CHECK_NUMBER("outcome", item.outcome, WEBHOOK_TAKEN);
+	CHECK("wakes", item.wake);
+	CHECK_NUMBER("due",
+		     fixture_number("SELECT count(*) FROM execution_jobs WHERE "
+				    "id = '%s' AND next_poll_at <= now()",
+				    id),
+		     1);
+	CHECK_NUMBER("version", version(id), before);
+	CHECK_NUMBER("inbox", inbox(id), 0);
+
+	item.job_id = done;
+	commit(&item);
+	CHECK_NUMBER("ended", item.outcome, WEBHOOK_NO_EFFECT);
+	CHECK("sleeps", !item.wake);
+
+	/* a lease in hand is somebody looking already */
+	fixture_sql("UPDATE execution_jobs SET next_poll_at = now() + interval "
+		    "'1 hour', lease_until = now() + interval '1 hour' WHERE "
+		    "id = '%s'",
+		    id);
+	item.job_id = id;
+	commit(&item);
+	CHECK_NUMBER("leased",
+		     fixture_number("SELECT count(*) FROM execution_jobs WHERE "
+				    "id = '%s' AND next_poll_at <= now()",
+				    id),
+		     0);
+}
+
+static void nobody_knows_the_job(void **state)
+{
+	struct webhook_item item = genuine(
+		"01890000-0000-7000-8000-00000000dead", 1, JOB_PROGRESS, "d1");
+	const char *id = job_in(JOB_PROCESSING);
+
+	(void)state;
+	commit(&item);
+	CHECK_NUMBER("unknown", item.outcome, WEBHOOK_JOB_UNKNOWN);
+	item = genuine(id, 1, JOB_PROVIDER_FAILED, "d1");
+	item.ops = &fal_provider;
+	commit(&item);
+	CHECK_NUMBER("another provider's", item.outcome, WEBHOOK_JOB_UNKNOWN);
+	check_status(id, "processing");
+	item = genuine(id, 7, JOB_PROVIDER_FAILED, "d1");
+	commit(&item);
+	CHECK_NUMBER("an attempt that never was", item.outcome,
+		     WEBHOOK_NO_EFFECT);
+	check_status(id, "processing");
+}
+
+static void what_postgresql_refuses_is_a_hint(void **state)
+{
+	const char *id = job_in(JOB_START_UNKNOWN);
+	struct webhook_item bad = genuine(id, 1, JOB_PROGRESS, "d1");
+	const char *other = job_in(JOB_PROCESSING);
+	struct webhook_item good = genuine(other, 1, JOB_RENDERED, "d1");
+	struct webhook_item *list[] = { &bad, &good };
+
+	(void)state;
+	/* a provider's id belongs to one start only */
+	bad.event.provider_job_id = other;
+	fixture_sql("UPDATE execution_jobs SET lease_until = NULL, "
+		    "next_poll_at = now() + interval '1 hour' WHERE id = '%s'",
+		    id);
+	webhook_commit(&conf, db, list, COUNT_OF(list), arena);
+	CHECK_NUMBER("bad", bad.outcome, WEBHOOK_TAKEN);
+	check_status(id, "start_unknown");
+	CHECK_NUMBER("due",
+		     fixture_number("SELECT count(*) FROM execution_jobs WHERE "
+				    "id = '%s' AND next_poll_at <= now()",
+				    id),
+		     1);
+	CHECK_NUMBER("good", good.outcome, WEBHOOK_TAKEN);
+	check_status(other, "storing");
+	fixture_check_invariants();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_result_is_taken_once),
+		cmocka_unit_test(
+			a_webhook_may_be_faster_than_the_starts_answer),
+		cmocka_unit_test(many_of_one_job_are_all_heard),
+		cmocka_unit_test(after_the_end_nothing_changes),
+		cmocka_unit_test(a_start_that_was_overtaken_is_a_stray),
+		cmocka_unit_test(a_body_about_another_start_is_not_believed),
+		cmocka_unit_test(a_hint_makes_due_and_nothing_else),
+		cmocka_unit_test(nobody_knows_the_job),
+		cmocka_unit_test(what_postgresql_refuses_is_a_hint),
+	};
+
+	return cmocka_run_group_tests(tests, start, end);
+}
