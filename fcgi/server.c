@@ -51,6 +51,7 @@ struct running {
 	int signal_fd;
 	int64_t watchdog_ms; /* 0: nobody watches */
 	int64_t said_ms;     /* status and watchdog, last */
+	uint64_t strangers;  /* connections refused, as far as it was said */
 };
 
 /* ---- the main thread's loop --------------------------------------------- */
@@ -68,6 +69,18 @@ static bool gets_on(const struct running *running,
 	       committer->stuck_ms < running->watchdog_ms;
 }
 
+/* nginx cannot tell the operator why its connections are closed. */
+static void warn_of_strangers(struct running *running, uint64_t strangers)
+{
+	if (strangers == running->strangers)
+		return;
+	log_event(LOG_WARNING, LOG_ID_REQUEST_FAILED, NULL,
+		  "%" PRIu64 " connections of users that are not in "
+		  "FCGI_PEER_USERS were refused",
+		  strangers - running->strangers);
+	running->strangers = strangers;
+}
+
 static void tell_systemd(struct running *running, int64_t now_ms)
 {
 	struct accept_figures accept = accept_figures(running->accept);
@@ -75,6 +88,7 @@ static void tell_systemd(struct running *running, int64_t now_ms)
 		committer_figures(running->service.committer);
 
 	running->said_ms = now_ms;
+	warn_of_strangers(running, accept.strangers);
 	(void)sd_notifyf(
 		0,
 		"STATUS=%zu connections (%zu busy), %" PRIu64
