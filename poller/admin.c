@@ -60,8 +60,7 @@ int admin_migrate(const struct conf *conf, struct fault *reterr_fault)
 	return 0;
 }
 
-/* ---- API keys --------------------------------------------------------------
- */
+/* ---- API keys ------------------------------------------------------------ */
 
 static int check_owner(const char *owner, struct fault *reterr_fault)
 {
@@ -175,8 +174,7 @@ int admin_revoke_key(const struct conf *conf, const char *id,
 	return 0;
 }
 
-/* ---- cleanup
- * ------------------------------------------------------------------ */
+/* ---- cleanup ------------------------------------------------------------- */
 
 struct cleanup {
 	struct db *db;

@@ -51,8 +51,7 @@ static void cannot_ask(struct work *work, const struct fault *fault)
 			      fault->text);
 }
 
-/* ---- what became of it -----------------------------------------------------
- */
+/* ---- what became of it --------------------------------------------------- */
 
 static void give_up_cancelling(struct work *work)
 {
@@ -195,8 +194,7 @@ void check_take(struct work *work, const struct provider_event *event)
 	still_running(work, &none);
 }
 
-/* ---- asking
- * ------------------------------------------------------------------ */
+/* ---- asking -------------------------------------------------------------- */
 
 static void on_status(const struct http_result *result, void *userdata)
 {
@@ -227,8 +225,7 @@ void check_ask(struct work *work)
 		cannot_ask(work, &fault);
 }
 
-/* ---- cancelling
- * -------------------------------------------------------------- */
+/* ---- cancelling ---------------------------------------------------------- */
 
 static void on_cancel(const struct http_result *result, void *userdata)
 {

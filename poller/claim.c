@@ -32,7 +32,11 @@ static const struct {
 };
 /* clang-format on */
 
-enum { LANES_MOST = POLLER_PROVIDERS * COUNT_OF(lanes) };
+enum {
+	LANES_MOST = POLLER_PROVIDERS * COUNT_OF(lanes),
+	HEAVY_BYTES = 16 * LIMIT_MIB,
+	HEAVY_MOST = 8,
+};
 
 struct lane_arrays {
 	const char *provider[LANES_MOST];
@@ -41,13 +45,38 @@ struct lane_arrays {
 	size_t count;
 };
 
+/* Files inside of inputs and answers take memory many times their size, so
+ * few such jobs are in hand at once. */
+static size_t most_in(const struct poller *poller, size_t provider, size_t lane)
+{
+	const struct provider_state *state = &poller->provider[provider];
+	size_t most = lanes[lane].most;
+	bool heavy;
+
+	switch (lanes[lane].state) {
+	case JOB_QUEUED:
+		heavy = state->ops->media_as_bytes;
+		break;
+	case JOB_PROCESSING:
+	case JOB_STORING:
+		heavy = state->ops->response_bytes_max > HEAVY_BYTES &&
+			!state->conf.storage_uri;
+		break;
+	default:
+		heavy = false;
+		break;
+	}
+	return heavy && most > HEAVY_MOST ? HEAVY_MOST : most;
+}
+
 static size_t room_in(const struct poller *poller, size_t provider, size_t lane)
 {
 	size_t held = poller->works.in_lane[provider][lanes[lane].state];
+	size_t most = most_in(poller, provider, lane);
 	size_t free = poller->works.count < POLLER_IN_HAND_MOST
 			      ? POLLER_IN_HAND_MOST - poller->works.count
 			      : 0;
-	size_t room = held < lanes[lane].most ? lanes[lane].most - held : 0;
+	size_t room = held < most ? most - held : 0;
 
 	return room < free ? room : free;
 }

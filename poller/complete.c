@@ -52,8 +52,7 @@ static void stop(struct work *work)
 	}
 }
 
-/* ---- how it ends ----------------------------------------------------------
- */
+/* ---- how it ends --------------------------------------------------------- */
 
 static void stored(struct complete *complete)
 {
@@ -144,8 +143,8 @@ static void failed(struct complete *complete,
 		: result->side == TRANSFER_SOURCE ? "the provider's file"
 						  : "the transfer",
 		result->fault.text);
-	const char *code = result->side == TRANSFER_STORE ? "store_failed"
-							  : "media_unavailable";
+	const char *code = result->side == TRANSFER_SOURCE ? "media_unavailable"
+							   : "store_failed";
 
 	if (!message)
 		message = "no memory";
@@ -181,8 +180,7 @@ static void failed(struct complete *complete,
 	}
 }
 
-/* ---- transfers
- * --------------------------------------------------------------- */
+/* ---- transfers ----------------------------------------------------------- */
 
 static void on_transfer(const struct transfer_result *result, void *userdata)
 {
@@ -272,8 +270,7 @@ static void transfer_all(struct complete *complete,
 		stored(complete);
 }
 
-/* ---- the provider's answer once more
- * --------------------------------------------- */
+/* ---- the provider's answer once more ------------------------------------- */
 
 static void ask_result(struct work *work);
 static void ask_status(struct work *work);
@@ -370,8 +367,7 @@ static void ask_again(struct complete *complete)
 	token_then(complete->work, ask_status);
 }
 
-/* ---- beginning
- * ------------------------------------------------------------------- */
+/* ---- beginning ----------------------------------------------------------- */
 
 /* With a token, which some providers' files want as well. */
 static void go_on(struct work *work)

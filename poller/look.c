@@ -26,9 +26,10 @@ enum {
 	AGAIN_MOST_MS = 10 * 1000,
 	/* While a lane is full, room that is made is filled in batches. */
 	FULL_GAP_MS = 50,
+	SAY_EVERY_MS = 1000,
 };
 
-/* ---- when --------------------------------------------------------------- */
+/* ---- when ---------------------------------------------------------------- */
 
 static void look_at(struct poller *poller, int64_t at_ms)
 {
@@ -72,7 +73,7 @@ void look_after_work(struct poller *poller)
 		look_by(poller, poller->looked_at_ms + FULL_GAP_MS);
 }
 
-/* ---- what --------------------------------------------------------------- */
+/* ---- what ---------------------------------------------------------------- */
 
 /* The operator's limits, for all hosts; once. */
 static int configure(struct poller *poller, struct arena *arena)
@@ -215,7 +216,8 @@ static void look(struct poller *poller)
 	poller->full = !claim_has_room(poller);
 	look_at(poller, poller->looked_at_ms + delay_ms);
 	rest(poller, r == 0);
-	poller_say(poller);
+	if (poller->looked_at_ms >= poller->said_at_ms + SAY_EVERY_MS)
+		poller_say(poller);
 }
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata)

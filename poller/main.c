@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 
 enum action {
@@ -93,8 +94,7 @@ static int parse(int argc, char **argv, struct options *ret)
 	return 0;
 }
 
-/* ---- running
- * ------------------------------------------------------------------ */
+/* ---- running ------------------------------------------------------------- */
 
 /* @return the descriptor; -1 for none: the timer alone wakes us */
 static int find_wake_socket(void)
@@ -104,7 +104,9 @@ static int find_wake_socket(void)
 	int found = -1;
 
 	for (int i = 0; i < count; i++) {
-		if (strcmp(names[i], "wake") == 0 && found < 0)
+		if (strcmp(names[i], "wake") == 0 && found < 0 &&
+		    sd_is_socket_unix(SD_LISTEN_FDS_START + i, SOCK_DGRAM, -1,
+				      NULL, 0) > 0)
 			found = SD_LISTEN_FDS_START + i;
 		free(names[i]);
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "poller/poller.h"
 
+#include "common/base/clock.h"
 #include "common/io/log.h"
 #include "common/model/limits.h"
 #include "poller/gate.h"
@@ -88,6 +89,8 @@ void poller_say(struct poller *poller)
 {
 	char due[48] = "nothing planned";
 
+	poller->said_at_ms = clock_monotonic_ms();
+
 	if (poller->next_due_ms != REST_NEVER)
 		(void)snprintf(due, sizeof(due), "next due in %" PRId64 " s",
 			       (poller->next_due_ms + 999) / 1000);
@@ -105,8 +108,7 @@ void poller_say(struct poller *poller)
 			 in_state(poller, JOB_STORING), poller->completed, due);
 }
 
-/* ---- making and freeing ---------------------------------------------------
- */
+/* ---- making and freeing -------------------------------------------------- */
 
 /* The project that a service account belongs to, unless one is configured.
  * @return arena text or a setting; NULL if nobody says it */

@@ -118,6 +118,8 @@ struct poller {
 	bool database_lost;
 	uint32_t database_tries;
 
+	int64_t said_at_ms; /* monotonic; poller_say() */
+
 	/* stop.c */
 	sd_event_source *stop_timer;
 	bool stopping; /* nothing new is begun */

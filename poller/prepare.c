@@ -73,14 +73,16 @@ static void resolve(struct prepare *prepare)
 				      : LIMIT_RESOLVED_BYTES,
 	};
 	json_auto_t *resolved = NULL;
+	struct arena *draft = work_draft(work);
 	struct fault fault = { "" };
 	const char *text;
-	int r;
+	int r = -ENOMEM;
 
-	r = template_resolve(prepare->input, &values, work->arena, &resolved,
-			     &fault);
+	if (draft)
+		r = template_resolve(prepare->input, &values, draft, &resolved,
+				     &fault);
 	if (r == 0) {
-		text = json_text_write(resolved, work->arena);
+		text = json_text_write(resolved, draft);
 		if (text)
 			work->job.input = text;
 		else
@@ -97,9 +99,9 @@ static void on_read(const struct store_content *content, void *userdata)
 {
 	struct reading *reading = userdata;
 	struct prepare *prepare = reading->prepare;
-	struct arena *arena = prepare->work->arena;
+	struct arena *draft = work_draft(prepare->work);
 	struct fault fault = { "" };
-	const char *base64;
+	const char *base64 = NULL;
 	int r = content->error;
 
 	reading->read = NULL;
@@ -121,8 +123,9 @@ static void on_read(const struct store_content *content, void *userdata)
 		return;
 	}
 
-	base64 = text_to_base64(content->bytes, content->size, TEXT_BASE64,
-				arena);
+	if (draft)
+		base64 = text_to_base64(content->bytes, content->size,
+					TEXT_BASE64, draft);
 	if (!base64 ||
 	    outputs_set_bytes(&prepare->outputs, reading->name, reading->index,
 			      base64, reading->content_type) < 0) {

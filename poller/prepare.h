@@ -10,7 +10,8 @@
  */
 
 /**
- * The input is in work->job.input, or it is known why not.
+ * The input is in work->job.input (and that in the work's draft), or it is
+ * known why not.
  *
  * @error  0; TEMPLATE_E_REFERENCE_MISSING; -EFBIG; -EAGAIN (database or
  *	   store); -EINVAL, -EBADMSG, -ENOMEM. The fault says why

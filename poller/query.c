@@ -2,6 +2,7 @@
 #include "poller/query.h"
 
 #include "common/io/log.h"
+#include "poller/look.h"
 #include "poller/poller.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@ static void note_back(struct poller *poller)
 	log_event(LOG_NOTICE, LOG_ID_DATABASE_BACK, NULL,
 		  "the database is back");
 	poller_say(poller);
+	look_soon(poller);
 }
 
 int query_note(struct poller *poller, int r, const struct fault *fault)

@@ -39,8 +39,7 @@ int64_t reconcile_delay_ms(int64_t age_ms, int64_t most_ms)
 						   : RECONCILE_LEAST_MS;
 }
 
-/* ---- without a result
- * ---------------------------------------------------------- */
+/* ---- without a result ---------------------------------------------------- */
 
 static int64_t most_ms(const struct work *work)
 {
@@ -125,8 +124,7 @@ static void ask_later(struct work *work)
 	reconcile_wait(work, &event);
 }
 
-/* ---- the list
- * -------------------------------------------------------------------- */
+/* ---- the list ------------------------------------------------------------ */
 
 /* Does this prediction belong to a start already? @return 1, 0, or negative */
 static int is_taken(struct work *work, const char *provider_job_id)

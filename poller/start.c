@@ -23,7 +23,7 @@ enum {
 	AGAIN_SPREAD_MS = 8 * 1000,
 };
 
-/* A request that is ready to be sent; in the work's arena. */
+/* A request that is ready to be sent; in the work's draft. */
 struct prepared {
 	struct http_request request;
 };
@@ -48,8 +48,7 @@ const char *start_webhook_url(const struct work *work, int32_t attempt,
 		     : NULL;
 }
 
-/* ---- answers --------------------------------------------------------------
- */
+/* ---- answers ------------------------------------------------------------- */
 
 /* The answer came too late for the job: if nobody waits for this start any
  * more, it is to be cancelled at its provider. */
@@ -138,8 +137,7 @@ static void on_answer(const struct http_result *result, void *userdata)
 	start_more(work->poller);
 }
 
-/* ---- sending ---------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------- */
 
 /* Whether this one was written ahead; if not it is not sent. */
 static void send_one(struct work *work, const struct move_result *result)
@@ -156,6 +154,8 @@ static void send_one(struct work *work, const struct move_result *result)
 	work_set_state(work, JOB_STARTING);
 	work->job.attempt = result->attempt;
 	r = ask_send(work, &prepared->request, true, on_answer);
+	work->owned = NULL;
+	work_drop_draft(work); /* the client has its own copy */
 	if (r == 0) {
 		work->on_wire = true;
 		work->provider->on_wire++;
@@ -281,14 +281,15 @@ static int on_start(sd_event_source *source, void *userdata)
 	return 0;
 }
 
-/* ---- preparing --------------------------------------------------------------
- */
+/* ---- preparing ----------------------------------------------------------- */
 
 /* With a token: say it in the provider's words, then wait for the turn. */
 static void build(struct work *work)
 {
 	struct provider_state *provider = work->provider;
-	struct prepared *prepared = arena_alloc(work->arena, sizeof(*prepared));
+	struct arena *draft = work_draft(work);
+	struct prepared *prepared =
+		draft ? arena_alloc(draft, sizeof(*prepared)) : NULL;
 	struct fault fault = { "" };
 	struct job job = work->job;
 	int r;
@@ -296,16 +297,16 @@ static void build(struct work *work)
 	/* The request is of the attempt that it begins. */
 	job.attempt++;
 	job.webhook_url = start_webhook_url(work, job.attempt, work->arena);
-	r = prepared ? provider->ops->start_request(&job, &provider->conf,
-						    work->arena,
-						    &prepared->request, &fault)
-		     : -ENOMEM;
+	r = prepared
+		    ? provider->ops->start_request(&job, &provider->conf, draft,
+						   &prepared->request, &fault)
+		    : -ENOMEM;
 	if (r == -EINVAL) {
 		work_fail(work, JOB_REFUSED, "invalid_input", fault.text,
 			  JOB_BILLED_NO);
 		return;
 	}
-	if (r < 0 || arena_failed(work->arena)) {
+	if (r < 0 || arena_failed(draft) || arena_failed(work->arena)) {
 		work_fail(work, JOB_REFUSED, "input_too_large",
 			  "the input is too large to be sent", JOB_BILLED_NO);
 		return;

@@ -119,8 +119,7 @@ static int fail_overdue(struct poller *poller, struct arena *arena)
 	return query_note(poller, r, &fault);
 }
 
-/* ---- slots ----------------------------------------------------------------
- */
+/* ---- slots --------------------------------------------------------------- */
 
 static int log_repair(struct poller *poller, const PGresult *result, int index,
 		      struct arena *arena)

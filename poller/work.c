@@ -126,6 +126,7 @@ static int read_row(struct db_row *row, struct work *work,
 		.attempt = db_row_int32(row, "attempt"),
 		.started_unix_ms = db_row_int64(row, "started_unix_ms"),
 	};
+	work->input = work->job.input;
 	work->execution_id = db_row_text(row, "execution_id");
 	work->dependency_defaults =
 		db_row_text_or_null(row, "dependency_defaults");
@@ -161,6 +162,7 @@ static int read_row(struct db_row *row, struct work *work,
 static struct work *work_release(struct work *work)
 {
 	if (work) {
+		(void)arena_free(work->draft);
 		(void)arena_free(work->arena);
 		free(work);
 	}
@@ -177,7 +179,7 @@ int work_new(struct poller *poller, const PGresult *result, int index,
 	int r;
 
 	if (work)
-		work->arena = arena_new(LIMIT_ARENA_INLINE_BYTES);
+		work->arena = arena_new(LIMIT_ARENA_EXCHANGE_BYTES);
 	if (!work || !work->arena)
 		return fault_set(reterr_fault, -ENOMEM, "no memory for a job");
 	work->poller = poller;
@@ -218,6 +220,19 @@ void work_free(struct work *work)
 	works->in_lane[work->provider->index][work->job.state]--;
 	(void)work_release(work);
 	look_after_work(poller);
+}
+
+struct arena *work_draft(struct work *work)
+{
+	if (!work->draft)
+		work->draft = arena_new(LIMIT_ARENA_INLINE_BYTES);
+	return work->draft;
+}
+
+void work_drop_draft(struct work *work)
+{
+	work->job.input = work->input;
+	work->draft = arena_free(work->draft);
 }
 
 /* ---- moves --------------------------------------------------------------- */

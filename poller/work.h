@@ -38,9 +38,12 @@ struct work {
 	struct poller *poller;
 	struct provider_state *provider;
 	struct arena *arena;
+	struct arena *draft; /* input and request of a start, with the files
+				in them; gone once it is sent. NULL: none */
 
 	/* the row, as claimed */
 	struct job job;
+	const char *input; /* as it was submitted; job.input is resolved */
 	const char *execution_id;
 	const char *dependency_defaults;
 	const char *media_source;
@@ -113,6 +116,12 @@ void work_set_state(struct work *work, enum job_state state);
 
 void work_enqueue(struct work_queue *queue, struct work *work);
 void work_dequeue(struct work *work); /* from wherever it is; may be nowhere */
+
+/* The arena for what is large and does not live long; NULL without memory. */
+struct arena *work_draft(struct work *work);
+
+/* Release it, and whatever of the job lies in it. */
+void work_drop_draft(struct work *work);
 
 /* The work as advance_event() wants it. */
 struct advance_job work_advance_job(const struct work *work);
