@@ -130,8 +130,9 @@ static void on_answer(const struct http_result *result, void *userdata)
 			: ask_event(work, result,
 				    work->provider->ops->start_event,
 				    JOB_START_LOST);
-	if (ask_wants_new_token(work, &event) && event.kind == JOB_REFUSED)
-		event.kind = JOB_NOT_STARTED;
+	/* Not after a refusal: a new token carries no new right. */
+	if (event.kind == JOB_NOT_STARTED)
+		(void)ask_wants_new_token(work, &event);
 	if (work_decide(work, &event, &move))
 		work_send(work, &move, on_written);
 	start_more(work->poller);
