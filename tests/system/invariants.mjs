@@ -85,9 +85,16 @@ async function checkJobs(stack, executions) {
 	assert.deepEqual(wrong, [], "jobs that are not as they should be");
 }
 
-/* The last part of an operation's name is what the simulator calls it. */
-const idOf = (start) => `${start.provider} ` +
-	`${start.provider_job_id?.split("/").at(-1)}`;
+/* The ledger's entry for a start of ours. The last part of an operation's
+ * name is what the simulator calls it; one that was found by what it left in
+ * Cloud Storage has no name that we know. */
+function paidFor(start, paid) {
+	const id = start.provider_job_id?.split("/").at(-1);
+
+	return paid.find((entry) => entry.provider === start.provider &&
+		(id ? entry.id === id : entry.job === start.job_id &&
+			entry.attempt === start.attempt));
+}
 
 /* Every paid start is in our books and every start in our books was paid at
  * most once. */
@@ -99,13 +106,11 @@ async function checkStarts(stack, executions) {
 		 WHERE j.execution_id IN (${list(executions)})`);
 	const paid = await stack.starts();
 	const ofAttempt = new Map();
-	const ofId = new Map();
 
 	for (const start of paid) {
 		const key = `${start.job} ${start.attempt}`;
 
 		ofAttempt.set(key, (ofAttempt.get(key) ?? 0) + 1);
-		ofId.set(`${start.provider} ${start.id}`, start);
 	}
 	for (const start of booked) {
 		const what = JSON.stringify(start);
@@ -113,7 +118,7 @@ async function checkStarts(stack, executions) {
 		assert.ok(start.attempt <= start.attempts, what);
 		assert.notEqual(start.outcome, "open", what);
 		if (start.outcome === "accepted")
-			assert.ok(ofId.has(idOf(start)), `never paid: ${what}`);
+			assert.ok(paidFor(start, paid), `never paid: ${what}`);
 		// Veo without a folder of its own says nothing of our job
 		if (start.provider === "vertex" && stack.settings
 			.VERTEX_STORAGE_URI === "")
@@ -143,7 +148,7 @@ async function checkStarts(stack, executions) {
 /* API, what nginx serves, and what the provider says it served. */
 async function checkMedia(stack, executions) {
 	const jobs = await stack.query(`
-		SELECT j.id, s.provider, s.provider_job_id
+		SELECT j.id AS job_id, s.attempt, s.provider, s.provider_job_id
 		  FROM execution_jobs AS j LEFT JOIN job_starts AS s
 		    ON s.job_id = j.id AND s.attempt = j.attempt
 		 WHERE j.status = 'completed'
@@ -152,16 +157,15 @@ async function checkMedia(stack, executions) {
 	const paid = await stack.starts();
 
 	for (const booked of jobs) {
-		const job = await stack.job(booked.id);
-		const start = paid.find((s) =>
-			`${s.provider} ${s.id}` === idOf(booked));
+		const job = await stack.job(booked.job_id);
+		const start = paidFor(booked, paid);
 
 		assert.equal(job.status, "completed");
 		assert.ok(job.output.media.length > 0, JSON.stringify(job));
 		assert.equal(job.output.url, job.output.media[0].url);
 		assert.deepEqual(job.output.urls,
 			job.output.media.map((file) => file.url));
-		assert.ok(start, `no start of ${idOf(booked)}`);
+		assert.ok(start, `no start for ${JSON.stringify(booked)}`);
 		for (const [i, file] of job.output.media.entries()) {
 			const got = await request(file.url);
 			const served = start.media[i];

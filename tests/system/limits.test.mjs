@@ -73,18 +73,18 @@ suite("slots", { settings: limits }, (test) => {
 				outcome: "never",
 			}),
 			clip("b", { outcome: "never" }),
-			clip("c"),
 		]);
 
 		await stack.jobIn(ids.a, "start_unknown");
 		await stack.jobIn(ids.b, "processing");
+		const third = await stack.submit([clip("c")]);
 		const [slots] = await stack.query(
 			"SELECT in_use FROM providers WHERE name = 'fal'");
 
 		assert.equal(slots.in_use, 2);
-		assert.equal((await stack.job(ids.c)).status, "queued");
+		assert.equal((await stack.job(third.ids.c)).status, "queued");
 		await stack.api("POST", `/api/jobs/${ids.b}/cancel`);
-		await stack.ended(ids.c, "completed");
+		await stack.ended(third.ids.c, "completed");
 		await stack.api("POST", `/api/jobs/${ids.a}/cancel`);
 		await stack.executionEnded(id, "cancelled", 40);
 		await stack.check(id);

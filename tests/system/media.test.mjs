@@ -100,7 +100,7 @@ suite("media", { settings, concurrency: 6 }, (test) => {
 	test("a failed storing is retried without paying again",
 		async (stack) => {
 			const { id, ids } = await stack.submit([
-				clip("a", { media: { status: 404 } }),
+				clip("a", { media: { status: 503 } }),
 			]);
 			const job = await stack.ended(ids.a, "failed", 90);
 
@@ -137,7 +137,8 @@ suite("media", { settings, concurrency: 6 }, (test) => {
 			for (const where of [folder, folder + ".", folder + "x.tmp",
 				`${stack.base}/media/`, `${stack.base}/media/${id}/`,
 				`${stack.base}/media/..%2f..%2fenv`])
-				assert.equal((await request(where)).status, 404, where);
+				assert.ok([400, 404].includes(
+					(await request(where)).status), where);
 			await stack.check(id);
 		});
 

@@ -60,7 +60,11 @@ suite("starts lost, webhook tells", {
 				assert.equal(job.attempt, 1);
 				assert.equal(job.completed_via, "webhook");
 				await stack.start(ids.a);
-				assert.ok(withUnknown(await stack.events(ids.a)));
+				// fal names the job in a header as well, and Replicate
+				// reports that it begins before we give up waiting
+				if (!(name === "fal" ? start.answer : start.hang))
+					assert.ok(withUnknown(
+						await stack.events(ids.a)));
 				await stack.check(id);
 			});
 		}
@@ -90,35 +94,6 @@ suite("starts lost, the list tells", {
 		}, 120);
 	}
 
-	test("replicate: found although the list has no webhook",
-		async (stack) => {
-			const { id, ids } = await stack.submit([
-				still("a", {
-					start: { drop: "after", times: 1 },
-					webhook: { drop: true },
-					list: { omit_webhook: true },
-				}),
-			]);
-
-			await stack.ended(ids.a, "completed", 60);
-			await stack.start(ids.a);
-			await stack.check(id);
-		}, 120);
-
-	test("replicate: in the list only later", async (stack) => {
-		const { id, ids } = await stack.submit([
-			still("a", {
-				start: { drop: "after", times: 1 },
-				webhook: { drop: true },
-				list: { lag_ms: 20_000 },
-			}),
-		]);
-
-		await stack.ended(ids.a, "completed", 100);
-		await stack.start(ids.a);
-		await stack.check(id);
-	}, 150);
-
 	test("twins in one list are not mixed up", async (stack) => {
 		const sim = {
 			start: { drop: "after", times: 1 },
@@ -137,49 +112,74 @@ suite("starts lost, the list tells", {
 	}, 120);
 });
 
-suite("starts lost, nobody tells", {
-	settings: { ...open, RECONCILE_S: "18" },
-	concurrency: 8,
+suite("starts lost, the list is odd", {
+	settings: { ...open, RECONCILE_S: "120" },
 }, (test) => {
-	for (const name of ["replicate", "fal", "vertex"]) {
-		test(`${name}: may have been billed`, async (stack) => {
-			const { id, ids } = await stack.submit([
-				makers[name]("a", {
-					start: { drop: "after", times: 1 },
-					webhook: { drop: true },
-					outcome: "never",
-					list: { hide: true },
-				}),
-			]);
-			const job = await stack.ended(ids.a, "failed", 60);
-
-			assert.equal(job.error.code, "may_have_been_billed");
-			assert.equal(job.error.billed, "unknown");
-			assert.equal(job.attempt, 1);
-			await stack.check(id);
-		}, 120);
-	}
-
-	test("a retry adopts the result that was paid", async (stack) => {
-		const { id, ids } = await stack.submit([
-			still("a", {
+	test("found although it is late, or does not say whose it is",
+		async (stack) => {
+			const sim = {
 				start: { drop: "after", times: 1 },
 				webhook: { drop: true },
-				list: { hide: true },
-			}),
-		]);
+			};
 
-		await stack.ended(ids.a, "failed", 60);
-		await stack.steer(ids.a, { words: {} });
-		const answer = await stack.api("POST", `/api/jobs/${ids.a}/retry`);
+			await stack.control({
+				replicate: { list: { omit_webhook: true } },
+				fal: { list: { lag_ms: 20_000 } },
+			});
+			const { id, ids } = await stack.submit([
+				still("a", sim),
+				clip("b", sim),
+			]);
 
-		assert.ok([200, 202].includes(answer.status), answer.text);
-		const job = await stack.ended(ids.a, "completed", 60);
+			await stack.executionEnded(id, "completed", 100);
+			for (const job of [ids.a, ids.b])
+				await stack.start(job);
+			await stack.check(id);
+		}, 150);
+});
 
-		assert.equal(job.attempt, 1);
-		await stack.start(ids.a);
-		await stack.check(id);
-	}, 180);
+suite("starts lost, nobody tells", {
+	settings: { ...open, RECONCILE_S: "18" },
+	concurrency: 2,
+}, (test) => {
+	test("may have been billed; a retry adopts what was paid",
+		async (stack) => {
+			const sim = {
+				start: { drop: "after", times: 1 },
+				webhook: { drop: true },
+			};
+
+			await stack.control({ all: { list: { hide: true } } });
+			const { id, ids } = await stack.submit([
+				still("a", sim),
+				clip("b", sim),
+				veo("c", sim),
+			]);
+
+			for (const job of Object.values(ids)) {
+				const { error, attempt } = await stack.ended(job,
+					"failed", 60);
+
+				assert.equal(error.code, "may_have_been_billed");
+				assert.equal(error.billed, "unknown");
+				assert.equal(attempt, 1);
+			}
+			await stack.check(id);
+			await stack.control({ all: { list: null } });
+			for (const job of Object.values(ids)) {
+				const answer = await stack.api("POST",
+					`/api/jobs/${job}/retry`);
+
+				assert.ok([200, 202].includes(answer.status),
+					answer.text);
+			}
+			for (const job of Object.values(ids)) {
+				assert.equal((await stack.ended(job, "completed", 60))
+					.attempt, 1);
+				await stack.start(job);
+			}
+			await stack.check(id);
+		}, 180);
 
 	test("a retry starts anew what surely never was", async (stack) => {
 		const { id, ids } = await stack.submit([
@@ -249,6 +249,9 @@ suite("starts refused for now", {
 								times: 2,
 								retry_after_s: 3,
 								retry_after_form: form,
+								// Replicate's own words name a time
+								...(["reset", "none"].includes(form) &&
+									{ body: { detail: "Slow down." } }),
 							},
 						}),
 					]);
@@ -333,7 +336,7 @@ const failures = [
 	["replicate", { outcome: "fail", error: "E6716: timeout starting" },
 		"provider_faltered", 3],
 	["replicate", { outcome: "nothing" }, "no_media", 1],
-	["replicate", { outcome: "refuse" }, "provider_failed", 1],
+	["replicate", { outcome: "refuse" }, "content_refused", 1],
 	["fal", { outcome: "fail" }, "provider_faltered", 3],
 	["fal", { outcome: "fail", error: "no_media_generated" }, "no_media", 1],
 	["fal", { outcome: "fail", error: "image_too_large" }, "invalid_input",
@@ -466,7 +469,7 @@ suite("failures", { settings: open, concurrency: 8 }, (test) => {
 			const { id } = await stack.submit([
 				clip("a", {
 					webhook: { drop: true },
-					result: { status: 503, times: 2 },
+					result: { drop: "after", times: 2 },
 				}),
 			]);
 
