@@ -5,7 +5,8 @@
 -- params: executions json, jobs json, dependencies json, queued_why text, waiting_why text
 -- Stores whole executions, each with its jobs, edges and first events, or
 -- nothing of it where the owner has used the idempotency key before. Returns
--- the ids that are new.
+-- the ids that are new. All are due at once, in the order of the submission
+-- (LIMIT_JOBS_MOST is 100000, so none of them later than now).
 WITH execution AS (
     INSERT INTO executions (id, owner, name, metadata, idempotency_key,
                             body_sha256, jobs_total)
@@ -29,7 +30,8 @@ WITH execution AS (
            job.dependency_defaults, job.has_references, job.deadline_s,
            job.max_attempts, job.needs_left,
            CASE WHEN job.needs_left > 0 THEN 'waiting' ELSE 'queued' END,
-           CASE WHEN job.needs_left > 0 THEN NULL ELSE now() END,
+           CASE WHEN job.needs_left > 0 THEN NULL
+                ELSE now() - (100000 - job.position) * interval '1 microsecond' END,
            CASE WHEN job.needs_left > 0 THEN NULL
                 ELSE now() + job.deadline_s * interval '1 s' END
       FROM json_to_recordset($2::json) AS job (
