@@ -190,6 +190,8 @@ RETURNING job.id, job.status, job.cancel_requested_at IS NOT NULL AS cancel_requ
 -- dependents: edges are marked delivered, counted down per child, and each
 -- child is released, failed or skipped. A child that ends here and has
 -- dependents of its own becomes due, so the next statement settles those.
+-- A job that runs again takes back what its end told those that still (or
+-- again) wait: they wait for it once more.
 --
 -- A provider id that comes with a move is kept in job_starts even if the
 -- job has moved on. all_or_none: a retry moves a whole set of jobs or none.
@@ -224,6 +226,8 @@ WITH move AS MATERIALIZED (
     SELECT dependency.child_id
       FROM move JOIN job_dependencies AS dependency ON dependency.parent_id = move.id
      WHERE job_is_terminal(move.becomes) AND NOT dependency.delivered
+        OR job_is_terminal(move.was) AND NOT job_is_terminal(move.becomes)
+           AND dependency.delivered
 ), locked AS MATERIALIZED (
     SELECT id, execution_id, provider, status, version, claim, attempt,
            needs_left, holds_slot, on_dependency_failure,
@@ -253,12 +257,16 @@ WITH move AS MATERIALIZED (
      WHERE dependency.parent_id = moved.id AND NOT dependency.delivered
        AND job_is_terminal(moved.becomes)
     RETURNING dependency.child_id, moved.becomes
+), waits AS (
+    SELECT locked.id
+      FROM locked LEFT JOIN moved ON moved.id = locked.id
+     WHERE coalesce(moved.becomes, locked.status) = 'waiting'
 ), restored AS (
     UPDATE job_dependencies AS dependency
        SET delivered = false
-      FROM moved AS parent, moved AS child
-     WHERE dependency.parent_id = parent.id AND dependency.child_id = child.id
-       AND dependency.delivered AND child.becomes = 'waiting'
+      FROM moved AS parent, waits
+     WHERE dependency.parent_id = parent.id AND dependency.child_id = waits.id
+       AND dependency.delivered
        AND job_is_terminal(parent.was) AND NOT job_is_terminal(parent.becomes)
     RETURNING dependency.child_id
 ), tally AS (
@@ -275,7 +283,8 @@ WITH move AS MATERIALIZED (
                 WHEN locked.status <> 'waiting' THEN locked.status
                 WHEN tally.bad > 0 AND locked.on_dependency_failure = 'fail' THEN 'failed'
                 WHEN tally.bad > 0 AND locked.on_dependency_failure = 'skip' THEN 'skipped'
-                WHEN tally.ended >= locked.needs_left THEN 'queued'
+                WHEN tally.ended >= locked.needs_left
+                                     + coalesce(regained.edges, 0) THEN 'queued'
                 ELSE 'waiting' END AS becomes,
            locked.needs_left - coalesce(tally.ended, 0)
                + coalesce(regained.edges, 0) AS needs_left,
@@ -288,6 +297,7 @@ WITH move AS MATERIALIZED (
       LEFT JOIN regained ON regained.child_id = locked.id
       LEFT JOIN providers AS limits ON limits.name = locked.provider
      WHERE moved.id IS NOT NULL OR tally.child_id IS NOT NULL
+        OR regained.child_id IS NOT NULL
 ), updated AS (
     UPDATE execution_jobs AS job
        SET status = change.becomes,

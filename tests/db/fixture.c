@@ -288,10 +288,11 @@ void fixture_check_invariants(void)
 		{ "attempts have their rows",
 		  "SELECT count(*) FROM execution_jobs j WHERE attempt <> "
 		  "(SELECT count(*) FROM job_starts s WHERE s.job_id = j.id)" },
-		{ "an edge is delivered only by an ended parent",
+		{ "who waits has not counted a parent that runs",
 		  "SELECT count(*) FROM job_dependencies d JOIN execution_jobs "
-		  "p ON p.id = d.parent_id WHERE d.delivered AND NOT "
-		  "job_is_terminal(p.status)" },
+		  "p ON p.id = d.parent_id JOIN execution_jobs c ON c.id = "
+		  "d.child_id WHERE d.delivered AND c.status = 'waiting' AND "
+		  "NOT job_is_terminal(p.status)" },
 		{ "an ended job with untold dependents is due",
 		  "SELECT count(*) FROM execution_jobs p WHERE "
 		  "job_is_terminal(status) AND next_poll_at IS NULL AND EXISTS "

@@ -273,6 +273,24 @@ static void a_retry_takes_back_what_the_failure_did(void **state)
 	fixture_check_invariants();
 }
 
+static void a_retried_parent_is_waited_for_again(void **state)
+{
+	static const struct edge edges[] = { { 0, 2 }, { 1, 2 } };
+	struct pipeline fan;
+
+	(void)state;
+	fixture_submit(db, "rerun", "run", 3, edges, 2, &fan);
+	finish(fan.job[0], JOB_CANCEL, JOB_QUEUED);
+	assert_int_equal(jobs_in(&fan, "waiting"), 1);
+	finish(fan.job[0], JOB_RETRY, JOB_CANCELLED);
+	fixture_check_invariants();
+	fixture_bring(db, fan.job[1], "rerun", JOB_COMPLETED);
+	assert_int_equal(jobs_in(&fan, "waiting"), 1);
+	fixture_bring(db, fan.job[0], "rerun", JOB_COMPLETED);
+	assert_int_equal(jobs_in(&fan, "queued"), 1);
+	fixture_check_invariants();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +301,7 @@ int main(void)
 		cmocka_unit_test(each_policy_decides_its_own_way),
 		cmocka_unit_test(a_chain_fails_to_its_end),
 		cmocka_unit_test(a_retry_takes_back_what_the_failure_did),
+		cmocka_unit_test(a_retried_parent_is_waited_for_again),
 	};
 
 	return cmocka_run_group_tests(tests, open_db, close_db);
