@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/db/fixture.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+/* Who gets which job: several pollers on the same lanes. */
+
+enum { POLLERS = 8 };
+
+static struct db *db;
+
+static int open_db(void **state)
+{
+	(void)state;
+	db = fixture_open();
+	return 0;
+}
+
+static int close_db(void **state)
+{
+	(void)state;
+	db = db_close(db);
+	return 0;
+}
+
+static void run_pollers(void *(*work)(void *), void *userdata)
+{
+	pthread_t threads[POLLERS];
+
+	for (size_t i = 0; i < POLLERS; i++)
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, work, userdata), 0);
+	for (size_t i = 0; i < POLLERS; i++)
+		pthread_join(threads[i], NULL);
+}
+
+static void *claim_all(void *userdata)
+{
+	atomic_size_t *total = userdata;
+	struct claimed claimed[16];
+	struct db *own = fixture_open();
+	size_t count;
+
+	do {
+		count = fixture_claim(own, "many", "queued", 7, 60000, claimed);
+		atomic_fetch_add(total, count);
+	} while (count > 0);
+	db_close(own);
+	return NULL;
+}
+
+static void no_job_is_claimed_twice(void **state)
+{
+	enum { JOBS = 400 };
+	atomic_size_t total = 0;
+	struct pipeline many;
+
+	(void)state;
+	fixture_submit(db, "many", "fail", JOBS, NULL, 0, &many);
+	run_pollers(claim_all, &total);
+	assert_int_equal(total, JOBS);
+	assert_int_equal(fixture_number("SELECT count(*) FROM execution_jobs "
+					"WHERE provider = 'many' AND "
+					"claim = 1"),
+			 JOBS);
+}
+
+static void *run_limited(void *userdata)
+{
+	static const struct {
+		enum job_state was;
+		enum job_event event;
+	} life[] = {
+		{ JOB_QUEUED, JOB_START },
+		{ JOB_STARTING, JOB_ACCEPTED },
+		{ JOB_PROCESSING, JOB_RENDERED },
+		{ JOB_STORING, JOB_STORED },
+	};
+	atomic_size_t *done = userdata;
+	struct db *own = fixture_open();
+	struct claimed claimed[16];
+
+	while (atomic_load(done) < 60) {
+		size_t count =
+			fixture_claim(own, "few", "queued", 4, 60000, claimed);
+
+		for (size_t i = 0; i < count; i++) {
+			for (size_t j = 0; j < COUNT_OF(life); j++) {
+				struct move move = fixture_move(
+					claimed[i].id, life[j].was,
+					life[j].event, claimed[i].claim);
+
+				move.attempt = 1;
+				move.provider_job_id = claimed[i].id;
+				if (fixture_apply(own, &move) != MOVE_DONE)
+					abort();
+			}
+			atomic_fetch_add(done, 1);
+		}
+	}
+	db_close(own);
+	return NULL;
+}
+
+static void slots_are_never_exceeded(void **state)
+{
+	atomic_size_t done = 0;
+	struct pipeline many;
+
+	(void)state;
+	/* A trigger sees every value the counter ever has. */
+	fixture_sql("INSERT INTO providers (name, max_concurrent) "
+		    "VALUES ('few', 3)");
+	fixture_sql("CREATE FUNCTION refuse_excess() RETURNS trigger LANGUAGE "
+		    "plpgsql AS $$ BEGIN IF new.in_use > new.max_concurrent "
+		    "THEN RAISE EXCEPTION 'limit exceeded'; END IF; RETURN "
+		    "new; END $$");
+	fixture_sql("CREATE TRIGGER excess BEFORE UPDATE ON providers FOR EACH "
+		    "ROW EXECUTE FUNCTION refuse_excess()");
+	fixture_submit(db, "few", "fail", 60, NULL, 0, &many);
+	run_pollers(run_limited, &done);
+	assert_int_equal(done, 60);
+	assert_int_equal(fixture_number("SELECT in_use FROM providers WHERE "
+					"name = 'few'"),
+			 0);
+	fixture_sql("DROP FUNCTION refuse_excess() CASCADE");
+	fixture_check_invariants();
+}
+
+static void *claim_rated(void *userdata)
+{
+	atomic_size_t *total = userdata;
+	struct claimed claimed[64];
+	struct db *own = fixture_open();
+
+	for (int i = 0; i < 5; i++)
+		atomic_fetch_add(total, fixture_claim(own, "rated", "queued",
+						      50, 60000, claimed));
+	db_close(own);
+	return NULL;
+}
+
+static void a_rate_holds_for_all_pollers_together(void **state)
+{
+	atomic_size_t total = 0;
+	struct pipeline many;
+
+	(void)state;
+	fixture_sql("INSERT INTO providers (name) VALUES ('rated')");
+	fixture_sql("INSERT INTO provider_gates (name, rate_starts, "
+		    "rate_period_s, tokens) VALUES ('rated', 5, 86400, 5)");
+	fixture_submit(db, "rated", "fail", 50, NULL, 0, &many);
+	run_pollers(claim_rated, &total);
+	assert_int_equal(total, 5);
+}
+
+/* What the last exchanges with a provider said. */
+static void report(const char *provider, int failed, int succeeded)
+{
+	_cleanup_(arena_freep) struct arena *arena = fixture_arena();
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	struct fault fault = { "" };
+	int64_t failures[] = { failed }, successes[] = { succeeded };
+	const char *params[] = {
+		db_array_text(&provider, 1, arena),
+		db_array_int64(failures, 1, arena),
+		db_array_int64(successes, 1, arena),
+		"5",
+		"30",
+		"30000",
+	};
+
+	if (db_run(db, DB_provider_report, params, &rows, &fault) != 0)
+		fail_msg("%s", fault.text);
+}
+
+static void a_breaker_opens_probes_and_closes(void **state)
+{
+	struct claimed claimed[16];
+	struct pipeline many;
+
+	(void)state;
+	fixture_sql("INSERT INTO providers (name) VALUES ('down')");
+	fixture_sql("INSERT INTO provider_gates (name) VALUES ('down')");
+	fixture_submit(db, "down", "fail", 10, NULL, 0, &many);
+
+	report("down", 4, 0);
+	assert_int_equal(fixture_claim(db, "down", "queued", 1, 60000, claimed),
+			 1);
+	report("down", 1, 0);
+	assert_int_equal(fixture_claim(db, "down", "queued", 9, 60000, claimed),
+			 0);
+
+	fixture_sql("UPDATE provider_gates SET open_until = now() - "
+		    "interval '1 s' WHERE name = 'down'");
+	assert_int_equal(fixture_claim(db, "down", "queued", 9, 60000, claimed),
+			 1);
+	assert_int_equal(fixture_claim(db, "down", "queued", 9, 60000, claimed),
+			 0);
+	report("down", 1, 0); /* the probe failed */
+	assert_int_equal(fixture_claim(db, "down", "queued", 9, 60000, claimed),
+			 0);
+	report("down", 0, 1);
+	assert_int_equal(fixture_claim(db, "down", "queued", 9, 60000, claimed),
+			 8);
+}
+
+static void a_dead_pollers_queued_jobs_give_their_slots_back(void **state)
+{
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	struct claimed claimed[4];
+	struct pipeline many;
+	struct fault fault = { "" };
+
+	(void)state;
+	fixture_sql("INSERT INTO providers (name, max_concurrent) "
+		    "VALUES ('dead', 2)");
+	fixture_submit(db, "dead", "fail", 4, NULL, 0, &many);
+	assert_int_equal(fixture_claim(db, "dead", "queued", 4, 60000, claimed),
+			 2);
+	assert_int_equal(fixture_claim(db, "dead", "queued", 4, 60000, claimed),
+			 0);
+	fixture_sql("UPDATE execution_jobs SET lease_until = now() - interval "
+		    "'1 s', next_poll_at = now() - interval '1 s' WHERE "
+		    "provider = 'dead' AND lease_until IS NOT NULL");
+	if (db_run(db, DB_job_release_expired, NULL, &rows, &fault) != 0)
+		fail_msg("%s", fault.text);
+	fixture_check_invariants();
+	assert_int_equal(fixture_claim(db, "dead", "queued", 4, 60000, claimed),
+			 2);
+}
+
+static void a_wrong_slot_counter_is_repaired(void **state)
+{
+	static const enum db_query steps[] = {
+		DB_transaction_begin,
+		DB_provider_lock_slots,
+		DB_provider_recount_slots,
+		DB_transaction_commit,
+	};
+	struct pipeline one;
+
+	(void)state;
+	/* In flight before anybody set a limit: not counted yet. */
+	fixture_submit(db, "late", "fail", 1, NULL, 0, &one);
+	fixture_bring(db, one.job[0], "late", JOB_PROCESSING);
+	fixture_sql("INSERT INTO providers (name, max_concurrent, in_use) "
+		    "VALUES ('late', 5, 4)");
+	for (size_t i = 0; i < COUNT_OF(steps); i++) {
+		_cleanup_(db_result_freep) PGresult *rows = NULL;
+		struct fault fault = { "" };
+
+		if (db_run(db, steps[i], NULL, &rows, &fault) != 0)
+			fail_msg("%s", fault.text);
+	}
+	assert_int_equal(fixture_number("SELECT in_use FROM providers WHERE "
+					"name = 'late'"),
+			 1);
+	fixture_check_invariants();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(no_job_is_claimed_twice),
+		cmocka_unit_test(slots_are_never_exceeded),
+		cmocka_unit_test(a_rate_holds_for_all_pollers_together),
+		cmocka_unit_test(a_breaker_opens_probes_and_closes),
+		cmocka_unit_test(
+			a_dead_pollers_queued_jobs_give_their_slots_back),
+		cmocka_unit_test(a_wrong_slot_counter_is_repaired),
+	};
+
+	return cmocka_run_group_tests(tests, open_db, close_db);
+}
