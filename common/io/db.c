@@ -5,8 +5,11 @@
 #include <inttypes.h>
 #include <libpq-fe.h>
 #include <math.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LAST_WORDS = 4 }; /* what a server says before it hangs up */
 
 static const struct {
 	const char *name;
@@ -256,12 +259,28 @@ static int error_kind(const PGconn *conn, const PGresult *result)
 	return DB_E_DATA;
 }
 
+/* Has the server hung up while nothing was asked? Noticed now it costs a new
+ * connection; noticed by a statement it costs that one, of which nobody knows
+ * whether it was done. */
+static void notice_hangup(const struct db *db)
+{
+	struct pollfd wait = { .fd = PQsocket(db->conn), .events = POLLIN };
+
+	/* First its last words, then the end. */
+	for (int i = 0; i < LAST_WORDS && poll(&wait, 1, 0) > 0; i++) {
+		if (PQconsumeInput(db->conn) == 0)
+			return;
+	}
+}
+
 int db_run(struct db *db, enum db_query query, const char *const *params,
 	   PGresult **ret, struct fault *reterr_fault)
 {
 	_cleanup_(db_result_freep) PGresult *result = NULL;
 	int r;
 
+	if (db_connected(db))
+		notice_hangup(db);
 	if (!db_connected(db)) {
 		r = reconnect(db, reterr_fault);
 		if (r < 0)
