@@ -150,6 +150,10 @@ suite("the database goes", { settings }, (test) => {
 			await stack.postgres("restart", mode);
 			await sleep(700);
 			await stack.postgres("restart", mode);
+			// what was asked in that moment may have been told to wait;
+			// from now on nobody is
+			await until(async () => (await request(
+				`${stack.base}/readyz`)).status === 200, "readiness");
 			await finished(stack, executions);
 			for (const { ids } of executions) {
 				for (const name of ["a", "b", "d"])
