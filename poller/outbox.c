@@ -110,8 +110,9 @@ static int write_some(struct poller *poller)
 		works[count] = work;
 		moves[count++] = work->move;
 	}
-	r = moves_apply(poller->db, moves, count, false, arena, results,
-			&effect, &fault);
+	r = moves_apply(poller->db,
+			&(const struct move_batch){ moves, count, false },
+			arena, results, &effect, &fault);
 	r = query_note(poller, r, &fault);
 	if (r < 0)
 		return r;

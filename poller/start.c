@@ -227,8 +227,9 @@ static void send_group(struct provider_state *provider, size_t most)
 		moves[count].lease_ms = poller->conf->lease_s * 1000;
 		moves[count++].attempt = 0;
 	}
-	r = moves_apply(poller->db, moves, count, false, arena, results, NULL,
-			&fault);
+	r = moves_apply(poller->db,
+			&(const struct move_batch){ moves, count, false },
+			arena, results, NULL, &fault);
 	r = query_note(poller, r, &fault);
 	for (size_t i = 0; i < count; i++) {
 		if (r < 0)

@@ -113,8 +113,10 @@ static int fail_overdue(struct poller *poller, struct arena *arena)
 	}
 	if (count == 0)
 		return 0;
-	r = moves_apply(poller->db, moves, (size_t)count, false, arena, results,
-			&effect, &fault);
+	r = moves_apply(
+		poller->db,
+		&(const struct move_batch){ moves, (size_t)count, false },
+		arena, results, &effect, &fault);
 	look_soon(poller);
 	return query_note(poller, r, &fault);
 }

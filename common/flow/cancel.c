@@ -89,8 +89,8 @@ static int cancel_once(struct db *db, const struct brief *brief,
 	if (decide(brief->id, brief->state, brief->execution_id,
 		   brief->provider, &move) != 0)
 		return CANCEL_E_ENDED;
-	r = moves_apply(db, &move, 1, false, arena, &result, NULL,
-			reterr_fault);
+	r = moves_apply(db, &(const struct move_batch){ &move, 1, false },
+			arena, &result, NULL, reterr_fault);
 	if (r < 0)
 		return r;
 	if (result.outcome != MOVE_DONE)
@@ -181,8 +181,9 @@ static int cancel_round(struct db *db, const char *execution_id, bool *ret_left,
 	if (!results)
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
 	*ret_wake = true;
-	return moves_apply(db, moves, count, false, arena, results, NULL,
-			   reterr_fault);
+	return moves_apply(db,
+			   &(const struct move_batch){ moves, count, false },
+			   arena, results, NULL, reterr_fault);
 }
 
 int cancel_execution(struct db *db, const char *execution_id, bool *ret_wake,

@@ -16,7 +16,7 @@ enum {
 };
 
 /* One moves_apply() under way. */
-struct batch {
+struct run {
 	struct db *db;
 	const struct move *moves;
 	bool all_or_none;
@@ -141,7 +141,7 @@ static void mark_bad(struct move_result *result, const char *why)
 
 /* The moves from first on, as one text; what cannot be said is left out and
  * marked. *ret_text is for free(). */
-static int moves_to_text(const struct batch *batch, size_t first, size_t count,
+static int moves_to_text(const struct run *run, size_t first, size_t count,
 			 char **ret_text)
 {
 	json_t *array = json_array();
@@ -150,11 +150,11 @@ static int moves_to_text(const struct batch *batch, size_t first, size_t count,
 	for (size_t i = first; i < first + count; i++) {
 		json_t *object = NULL;
 
-		if (batch->results[i].outcome == MOVE_BAD)
+		if (run->results[i].outcome == MOVE_BAD)
 			continue;
-		object = move_to_json(&batch->moves[i], i);
+		object = move_to_json(&run->moves[i], i);
 		if (!object)
-			mark_bad(&batch->results[i],
+			mark_bad(&run->results[i],
 				 "a text in it is not UTF-8 or not JSON");
 		else if (json_array_append_new(array, object) < 0)
 			r = -ENOMEM;
@@ -257,7 +257,7 @@ static void log_changed(const struct changed *changed, const struct move *move)
 			  why, detail ? ": " : "", detail ? detail : "");
 }
 
-static int take_results(const struct batch *batch, const PGresult *rows,
+static int take_results(const struct run *run, const PGresult *rows,
 			struct fault *reterr_fault)
 {
 	for (int i = 0; i < db_rows(rows); i++) {
@@ -265,17 +265,17 @@ static int take_results(const struct batch *batch, const PGresult *rows,
 		const struct move *move = NULL;
 		int r;
 
-		r = read_changed(rows, i, batch->arena, &changed, reterr_fault);
+		r = read_changed(rows, i, run->arena, &changed, reterr_fault);
 		if (r != 0)
 			return r;
 		if (changed.n >= 0) {
-			move = &batch->moves[changed.n];
-			batch->results[changed.n] = changed.result;
+			move = &run->moves[changed.n];
+			run->results[changed.n] = changed.result;
 		} else if (strcmp(changed.becomes, "queued") == 0 &&
 			   strcmp(changed.was, "waiting") == 0) {
-			batch->effect->released++;
+			run->effect->released++;
 		}
-		batch->effect->unsettled += changed.unsettled;
+		run->effect->unsettled += changed.unsettled;
 		if (!move || !move->quiet)
 			log_changed(&changed, move);
 	}
@@ -284,90 +284,90 @@ static int take_results(const struct batch *batch, const PGresult *rows,
 
 /* ---- running ------------------------------------------------------------ */
 
-static int run_once(const struct batch *batch, size_t first, size_t count,
+static int run_once(const struct run *run, size_t first, size_t count,
 		    struct fault *reterr_fault)
 {
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	char *text = NULL;
 	int r;
 
-	r = moves_to_text(batch, first, count, &text);
+	r = moves_to_text(run, first, count, &text);
 	if (r < 0)
 		return fault_set(reterr_fault, r, "no memory for the moves");
 
 	const char *params[] = {
 		text,
-		batch->all_or_none ? "true" : "false",
+		run->all_or_none ? "true" : "false",
 		why_of(JOB_RELEASED),
 		why_of(JOB_DEPENDENCY_FAILED),
 		why_of(JOB_DEPENDENCY_SKIPPED),
 	};
-	r = db_run(batch->db, DB_job_move, params, &rows, reterr_fault);
+	r = db_run(run->db, DB_job_move, params, &rows, reterr_fault);
 	free(text);
-	return r == 0 ? take_results(batch, rows, reterr_fault) : r;
+	return r == 0 ? take_results(run, rows, reterr_fault) : r;
 }
 
 /* Again after a deadlock, where nothing was done; not after a lost
  * connection, where nobody knows. */
-static int run_range(const struct batch *batch, size_t first, size_t count,
+static int run_range(const struct run *run, size_t first, size_t count,
 		     struct fault *reterr_fault)
 {
 	int r = -EAGAIN;
 
 	for (int i = 0; i < TRIES_MOST && r == -EAGAIN; i++) {
-		r = run_once(batch, first, count, reterr_fault);
-		if (r == -EAGAIN && !db_connected(batch->db))
+		r = run_once(run, first, count, reterr_fault);
+		if (r == -EAGAIN && !db_connected(run->db))
 			return r;
 	}
 	return r;
 }
 
 /* Split what was refused until the bad move is alone. Goes log2(count) deep. */
-static int run_split(const struct batch *batch, size_t first, size_t count,
+static int run_split(const struct run *run, size_t first, size_t count,
 		     struct fault *reterr_fault)
 {
 	struct fault fault = { "" };
 	int r;
 
-	r = run_range(batch, first, count, &fault);
+	r = run_range(run, first, count, &fault);
 	if (r < 0)
 		return fault_set(reterr_fault, r, "%s", fault.text);
 	if (r == 0)
 		return 0;
-	if (count == 1 || batch->all_or_none) {
+	if (count == 1 || run->all_or_none) {
 		for (size_t i = first; i < first + count; i++)
-			mark_bad(&batch->results[i], fault.text);
+			mark_bad(&run->results[i], fault.text);
 		return 0;
 	}
 
-	r = run_split(batch, first, count / 2, reterr_fault);
+	r = run_split(run, first, count / 2, reterr_fault);
 	if (r < 0)
 		return r;
-	return run_split(batch, first + count / 2, count - count / 2,
+	return run_split(run, first + count / 2, count - count / 2,
 			 reterr_fault);
 }
 
-int moves_apply(struct db *db, const struct move *moves, size_t count,
-		bool all_or_none, struct arena *arena,
-		struct move_result *ret_result, struct moves_effect *ret_effect,
-		struct fault *reterr_fault)
+int moves_apply(struct db *db, const struct move_batch *batch,
+		struct arena *arena, struct move_result *ret_result,
+		struct moves_effect *ret_effect, struct fault *reterr_fault)
 {
 	struct moves_effect effect = { 0 };
-	const struct batch batch = {
+	const struct run run = {
 		.db = db,
-		.moves = moves,
-		.all_or_none = all_or_none,
+		.moves = batch->moves,
+		.all_or_none = batch->all_or_none,
 		.arena = arena,
 		.results = ret_result,
 		.effect = ret_effect ? ret_effect : &effect,
 	};
-	size_t step = all_or_none ? count : BATCH_MOST;
+	size_t count = batch->count;
+	size_t step = batch->all_or_none ? count : BATCH_MOST;
 	int r = 0;
 
-	*batch.effect = effect;
+	*run.effect = effect;
 	memset(ret_result, 0, count * sizeof(*ret_result));
 	for (size_t first = 0; r == 0 && first < count; first += step)
-		r = run_split(&batch, first,
+		r = run_split(&run, first,
 			      count - first < step ? count - first : step,
 			      reterr_fault);
 	return r;

@@ -92,13 +92,18 @@ struct moves_effect {
 	size_t unsettled; /* dependents that ended and have some of their own */
 };
 
+struct move_batch {
+	const struct move *moves;
+	size_t count;
+	bool all_or_none; /* one set: any that is lost makes all of them lost */
+};
+
 /**
  * Write a batch. Logs one line for each job that changed its state.
  *
  * A batch refused for its data is split until the bad move is alone; the rest
  * is written. A deadlock or serialization failure is repeated.
  *
- * @all_or_none  one set of moves: any that is lost makes all of them lost
  * @ret_result   one for each move, in order
  * @ret_effect   may be NULL
  *
@@ -106,8 +111,7 @@ struct moves_effect {
  *	   as MOVE_LOST or may have been committed all the same, so look again;
  *	   -EPROTO; -ENOMEM
  */
-_must_check_ int moves_apply(struct db *db, const struct move *moves,
-			     size_t count, bool all_or_none,
+_must_check_ int moves_apply(struct db *db, const struct move_batch *batch,
 			     struct arena *arena,
 			     struct move_result *ret_result,
 			     struct moves_effect *ret_effect,

@@ -341,8 +341,10 @@ static int try_once(struct db *db, const char *job_id, const char *execution_id,
 	results = arena_alloc(arena, plan.move_count * sizeof(*results));
 	if (!results)
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
-	r = moves_apply(db, plan.move, plan.move_count, true, arena, results,
-			NULL, reterr_fault);
+	r = moves_apply(
+		db,
+		&(const struct move_batch){ plan.move, plan.move_count, true },
+		arena, results, NULL, reterr_fault);
 	if (r < 0)
 		return r;
 	if (results[0].outcome == MOVE_BAD)

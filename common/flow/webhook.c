@@ -505,7 +505,9 @@ static int run_round(struct batch *batch, struct fault *reterr_fault)
 			      batch->arena, reterr_fault);
 	if (r < 0 || batch->move_count == 0)
 		return r;
-	r = moves_apply(batch->db, batch->move, batch->move_count, false,
+	r = moves_apply(batch->db,
+			&(const struct move_batch){ batch->move,
+						    batch->move_count, false },
 			batch->arena, batch->result, NULL, reterr_fault);
 	for (size_t i = 0; i < batch->move_count; i++)
 		settle_move(batch, i, r == 0);

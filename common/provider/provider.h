@@ -22,12 +22,12 @@
 /* What the operator configured. Strings are never NULL but where it says so;
  * URLs have no trailing slash. */
 struct provider_conf {
-	const char *base_url;	 /* the API */
-	const char *list_url;	 /* where requests are listed, if elsewhere */
-	const char *keys_url;	 /* fal: its JWKS; NULL where base_url will do */
-	const char *credential;	 /* token, key, or OAuth access token */
-	const char *project;	 /* Vertex AI: Google Cloud project */
-	const char *location;	 /* Vertex AI: region */
+	const char *base_url;	/* the API */
+	const char *list_url;	/* where requests are listed, if elsewhere */
+	const char *keys_url;	/* fal: its JWKS; NULL where base_url will do */
+	const char *credential; /* token, key, or OAuth access token */
+	const char *project;	/* Vertex AI: Google Cloud project */
+	const char *location;	/* Vertex AI: region */
 	const char *storage_uri; /* Vertex AI: gs:// prefix, or NULL */
 	const char *storage_url; /* Vertex AI: JSON API of Cloud Storage */
 	const char *account;	 /* service-account JSON text, or NULL */

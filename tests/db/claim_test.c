@@ -58,7 +58,8 @@ static void no_job_is_claimed_twice(void **state)
 	struct pipeline many;
 
 	(void)state;
-	fixture_submit(db, "many", "fail", JOBS, NULL, 0, &many);
+	fixture_submit(db, "many", "fail",
+		       &(const struct shape){ JOBS, NULL, 0 }, &many);
 	run_pollers(claim_all, &total);
 	assert_int_equal(total, JOBS);
 	assert_int_equal(fixture_number("SELECT count(*) FROM execution_jobs "
@@ -119,7 +120,8 @@ static void slots_are_never_exceeded(void **state)
 		    "new; END $$");
 	fixture_sql("CREATE TRIGGER excess BEFORE UPDATE ON providers FOR EACH "
 		    "ROW EXECUTE FUNCTION refuse_excess()");
-	fixture_submit(db, "few", "fail", 60, NULL, 0, &many);
+	fixture_submit(db, "few", "fail", &(const struct shape){ 60, NULL, 0 },
+		       &many);
 	run_pollers(run_limited, &done);
 	assert_int_equal(done, 60);
 	assert_int_equal(fixture_number("SELECT in_use FROM providers WHERE "
@@ -151,7 +153,8 @@ static void a_rate_holds_for_all_pollers_together(void **state)
 	fixture_sql("INSERT INTO providers (name) VALUES ('rated')");
 	fixture_sql("INSERT INTO provider_gates (name, rate_starts, "
 		    "rate_period_s, tokens) VALUES ('rated', 5, 86400, 5)");
-	fixture_submit(db, "rated", "fail", 50, NULL, 0, &many);
+	fixture_submit(db, "rated", "fail",
+		       &(const struct shape){ 50, NULL, 0 }, &many);
 	run_pollers(claim_rated, &total);
 	assert_int_equal(total, 5);
 }
@@ -184,7 +187,8 @@ static void a_breaker_opens_probes_and_closes(void **state)
 	(void)state;
 	fixture_sql("INSERT INTO providers (name) VALUES ('down')");
 	fixture_sql("INSERT INTO provider_gates (name) VALUES ('down')");
-	fixture_submit(db, "down", "fail", 10, NULL, 0, &many);
+	fixture_submit(db, "down", "fail", &(const struct shape){ 10, NULL, 0 },
+		       &many);
 
 	report("down", 4, 0);
 	assert_int_equal(fixture_claim(db, "down", "queued", 1, 60000, claimed),
@@ -217,7 +221,8 @@ static void a_dead_pollers_queued_jobs_give_their_slots_back(void **state)
 	(void)state;
 	fixture_sql("INSERT INTO providers (name, max_concurrent) "
 		    "VALUES ('dead', 2)");
-	fixture_submit(db, "dead", "fail", 4, NULL, 0, &many);
+	fixture_submit(db, "dead", "fail", &(const struct shape){ 4, NULL, 0 },
+		       &many);
 	assert_int_equal(fixture_claim(db, "dead", "queued", 4, 60000, claimed),
 			 2);
 	assert_int_equal(fixture_claim(db, "dead", "queued", 4, 60000, claimed),
@@ -244,7 +249,8 @@ static void a_wrong_slot_counter_is_repaired(void **state)
 
 	(void)state;
 	/* In flight before anybody set a limit: not counted yet. */
-	fixture_submit(db, "late", "fail", 1, NULL, 0, &one);
+	fixture_submit(db, "late", "fail", &(const struct shape){ 1, NULL, 0 },
+		       &one);
 	fixture_bring(db, one.job[0], "late", JOB_PROCESSING);
 	fixture_sql("INSERT INTO providers (name, max_concurrent, in_use) "
 		    "VALUES ('late', 5, 4)");

@@ -125,31 +125,31 @@ static json_t *jobs_json(const struct pipeline *pipeline, const char *provider,
 }
 
 void fixture_submit(struct db *db, const char *provider, const char *policy,
-		    size_t count, const struct edge *edges, size_t edge_count,
-		    struct pipeline *ret)
+		    const struct shape *shape, struct pipeline *ret)
 {
 	json_auto_t *executions = NULL, *jobs = NULL, *dependencies = NULL;
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	struct fault fault = { "" };
 
-	ret->count = count;
+	ret->count = shape->count;
 	make_id(ret->execution);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < shape->count; i++)
 		make_id(ret->job[i]);
 	executions = json_pack("[{s:s, s:s, s:s, s:i}]", "id", ret->execution,
 			       "owner", "tester", "body_sha256",
 			       "000102030405060708090a0b0c0d0e0f"
 			       "000102030405060708090a0b0c0d0e0f",
-			       "jobs_total", (int)count);
-	jobs = jobs_json(ret, provider, policy, edges, edge_count);
+			       "jobs_total", (int)shape->count);
+	jobs = jobs_json(ret, provider, policy, shape->edges,
+			 shape->edge_count);
 	dependencies = json_array();
-	for (size_t i = 0; i < edge_count; i++)
+	for (size_t i = 0; i < shape->edge_count; i++)
 		(void)json_array_append_new(
 			dependencies,
 			json_pack("{s:s, s:[s], s:s}", "execution_id",
 				  ret->execution, "parent_ids",
-				  ret->job[edges[i].parent], "child_id",
-				  ret->job[edges[i].child]));
+				  ret->job[shape->edges[i].parent], "child_id",
+				  ret->job[shape->edges[i].child]));
 
 	char *texts[] = { json_dumps(executions, 0), json_dumps(jobs, 0),
 			  json_dumps(dependencies, 0) };
@@ -222,7 +222,8 @@ enum move_outcome fixture_apply(struct db *db, const struct move *move)
 	struct move_result result;
 	struct fault fault = { "" };
 
-	if (moves_apply(db, move, 1, false, arena, &result, NULL, &fault) < 0)
+	if (moves_apply(db, &(const struct move_batch){ move, 1, false }, arena,
+			&result, NULL, &fault) < 0)
 		fail_msg("move: %s", fault.text);
 	return result.outcome;
 }

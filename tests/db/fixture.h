@@ -42,10 +42,16 @@ char *fixture_text(const char *format, ...)
 /* Run any SQL; fails the test on an error. */
 void fixture_sql(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Submit an execution of "count" jobs at a provider. */
+/* How many jobs, and what waits for what. */
+struct shape {
+	size_t count;
+	const struct edge *edges;
+	size_t edge_count;
+};
+
+/* Submit an execution of that shape, all jobs at one provider. */
 void fixture_submit(struct db *db, const char *provider, const char *policy,
-		    size_t count, const struct edge *edges, size_t edge_count,
-		    struct pipeline *ret);
+		    const struct shape *shape, struct pipeline *ret);
 
 /* What a claim gave for one job; ids compare with pipeline.job. */
 struct claimed {

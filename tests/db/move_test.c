@@ -35,7 +35,8 @@ static void every_state_can_be_stored(void **state)
 	struct pipeline one;
 
 	(void)state;
-	fixture_submit(db, "states", "fail", 1, NULL, 0, &one);
+	fixture_submit(db, "states", "fail",
+		       &(const struct shape){ 1, NULL, 0 }, &one);
 	for (int i = 1; i < JOB_STATE_MAX; i++) {
 		const char *name = job_state_name((enum job_state)i);
 
@@ -60,7 +61,8 @@ static void a_job_lives_from_queued_to_completed(void **state)
 	(void)state;
 	fixture_sql("INSERT INTO providers (name, max_concurrent) "
 		    "VALUES ('life', 2)");
-	fixture_submit(db, "life", "fail", 1, NULL, 0, &one);
+	fixture_submit(db, "life", "fail", &(const struct shape){ 1, NULL, 0 },
+		       &one);
 	fixture_bring(db, one.job[0], "life", JOB_PROCESSING);
 	assert_int_equal(fixture_number("SELECT in_use FROM providers "
 					"WHERE name = 'life'"),
@@ -114,7 +116,8 @@ static void a_stale_worker_changes_nothing(void **state)
 	struct move move;
 
 	(void)state;
-	fixture_submit(db, "fence", "fail", 1, NULL, 0, &one);
+	fixture_submit(db, "fence", "fail", &(const struct shape){ 1, NULL, 0 },
+		       &one);
 	assert_int_equal(fixture_claim(db, "fence", "queued", 1, 60000, first),
 			 1);
 	fixture_sql("UPDATE execution_jobs SET lease_until = now(), "
@@ -138,7 +141,8 @@ static void an_old_version_changes_nothing(void **state)
 	struct move move;
 
 	(void)state;
-	fixture_submit(db, "version", "fail", 1, NULL, 0, &one);
+	fixture_submit(db, "version", "fail",
+		       &(const struct shape){ 1, NULL, 0 }, &one);
 	move = fixture_move(one.job[0], JOB_QUEUED, JOB_CANCEL, MOVE_ANY);
 	move.version = 7;
 	assert_int_equal(fixture_apply(db, &move), MOVE_LOST);
@@ -153,7 +157,8 @@ static void a_paid_id_is_kept_by_a_move_that_is_lost(void **state)
 	struct move move;
 
 	(void)state;
-	fixture_submit(db, "paid", "fail", 1, NULL, 0, &one);
+	fixture_submit(db, "paid", "fail", &(const struct shape){ 1, NULL, 0 },
+		       &one);
 	fixture_bring(db, one.job[0], "paid", JOB_STARTING);
 	move = fixture_move(one.job[0], JOB_STARTING, JOB_RENDERED, MOVE_ANY);
 	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
@@ -181,14 +186,17 @@ static void a_bad_move_fails_alone(void **state)
 	struct fault fault = { "" };
 
 	(void)state;
-	fixture_submit(db, "poison", "fail", MOVES, NULL, 0, &many);
+	fixture_submit(db, "poison", "fail",
+		       &(const struct shape){ MOVES, NULL, 0 }, &many);
 	for (size_t i = 0; i < MOVES; i++)
 		moves[i] = fixture_move(many.job[i], JOB_QUEUED, JOB_CANCEL,
 					MOVE_ANY);
 	moves[POISON].billed = "maybe"; /* the schema's CHECK refuses it */
-	assert_int_equal(moves_apply(db, moves, MOVES, false, arena, results,
-				     NULL, &fault),
-			 0);
+	assert_int_equal(
+		moves_apply(db,
+			    &(const struct move_batch){ moves, MOVES, false },
+			    arena, results, NULL, &fault),
+		0);
 	for (size_t i = 0; i < MOVES; i++)
 		assert_int_equal(results[i].outcome,
 				 i == POISON ? MOVE_BAD : MOVE_DONE);
@@ -205,11 +213,13 @@ static void two_moves_of_one_job_do_not_both_win(void **state)
 	struct fault fault = { "" };
 
 	(void)state;
-	fixture_submit(db, "twice", "fail", 1, NULL, 0, &one);
+	fixture_submit(db, "twice", "fail", &(const struct shape){ 1, NULL, 0 },
+		       &one);
 	moves[0] = fixture_move(one.job[0], JOB_QUEUED, JOB_CANCEL, MOVE_ANY);
 	moves[1] = fixture_move(one.job[0], JOB_QUEUED, JOB_DEADLINE, MOVE_ANY);
 	assert_int_equal(
-		moves_apply(db, moves, 2, false, arena, results, NULL, &fault),
+		moves_apply(db, &(const struct move_batch){ moves, 2, false },
+			    arena, results, NULL, &fault),
 		0);
 	assert_int_equal(results[0].outcome, MOVE_DONE);
 	assert_int_equal(results[1].outcome, MOVE_LOST);
@@ -224,7 +234,8 @@ static void asking_to_cancel_leaves_a_lease_alone(void **state)
 	struct move move;
 
 	(void)state;
-	fixture_submit(db, "flag", "fail", 1, NULL, 0, &one);
+	fixture_submit(db, "flag", "fail", &(const struct shape){ 1, NULL, 0 },
+		       &one);
 	fixture_bring(db, one.job[0], "flag", JOB_PROCESSING);
 	assert_int_equal(
 		fixture_claim(db, "flag", "processing", 1, 60000, claimed), 1);

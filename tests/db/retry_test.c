@@ -116,7 +116,8 @@ static const struct edge chain[] = { { 0, 1 }, { 1, 2 } };
 
 static void make(const char *policy, struct pipeline *ret)
 {
-	fixture_submit(db, "retry", policy, 4, chain, COUNT_OF(chain), ret);
+	fixture_submit(db, "retry", policy,
+		       &(const struct shape){ 4, chain, COUNT_OF(chain) }, ret);
 }
 
 /* ---- cancelling --------------------------------------------------------- */
@@ -145,7 +146,8 @@ static void a_job_is_cancelled_in_each_state(void **state)
 		struct cancelled cancelled;
 		struct pipeline one;
 
-		fixture_submit(db, "cancel", "fail", 1, NULL, 0, &one);
+		fixture_submit(db, "cancel", "fail",
+			       &(const struct shape){ 1, NULL, 0 }, &one);
 		bring(one.job[0], "cancel", cases[i].in);
 		for (int again = 0; again < 2; again++) {
 			CHECK_NUMBER(name, cancel(one.job[0], &cancelled),
@@ -209,7 +211,8 @@ static void an_execution_is_cancelled_children_first(void **state)
 	/* parents behind children: the order of the rows must not matter */
 	for (size_t i = 0; i + 1 < JOBS; i++)
 		edges[i] = (struct edge){ JOBS - 1 - i, JOBS - 2 - i };
-	fixture_submit(db, "retry", "fail", JOBS, edges, JOBS - 1, many);
+	fixture_submit(db, "retry", "fail",
+		       &(const struct shape){ JOBS, edges, JOBS - 1 }, many);
 	CHECK_NUMBER("chain",
 		     cancel_execution(db, many->execution, &wake, &fault), 0);
 	CHECK_NUMBER("chain",
@@ -317,7 +320,8 @@ static void a_result_that_is_there_is_only_stored_again(void **state)
 		struct retried retried;
 		struct pipeline one;
 
-		fixture_submit(db, "retry", "fail", 1, NULL, 0, &one);
+		fixture_submit(db, "retry", "fail",
+			       &(const struct shape){ 1, NULL, 0 }, &one);
 		bring(one.job[0], "retry", JOB_STORING);
 		fail_job(one.job[0], JOB_STORING, cases[i].code, "yes");
 		CHECK_NUMBER(cases[i].code, retry(one.job[0], &retried), 0);
@@ -368,7 +372,8 @@ static void what_did_not_fail_is_not_retried(void **state)
 		struct retried retried;
 		struct pipeline one;
 
-		fixture_submit(db, "retry", "fail", 1, NULL, 0, &one);
+		fixture_submit(db, "retry", "fail",
+			       &(const struct shape){ 1, NULL, 0 }, &one);
 		bring(one.job[0], "retry", states[i]);
 		CHECK_NUMBER(name, retry(one.job[0], &retried), RETRY_E_STATE);
 		CHECK_NUMBER(name, retried.state, states[i]);

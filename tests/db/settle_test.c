@@ -87,15 +87,17 @@ static void two_parents_in_one_batch_release_their_child_once(void **state)
 	struct fault fault = { "" };
 
 	(void)state;
-	fixture_submit(db, "batch", "fail", 3, edges, 2, &fan);
+	fixture_submit(db, "batch", "fail",
+		       &(const struct shape){ 3, edges, 2 }, &fan);
 	for (size_t i = 0; i < 2; i++) {
 		fixture_bring(db, fan.job[i], "batch", JOB_STORING);
 		moves[i] = fixture_move(fan.job[i], JOB_STORING, JOB_STORED,
 					MOVE_ANY);
 	}
-	assert_int_equal(moves_apply(db, moves, 2, false, arena, results,
-				     &effect, &fault),
-			 0);
+	assert_int_equal(
+		moves_apply(db, &(const struct move_batch){ moves, 2, false },
+			    arena, results, &effect, &fault),
+		0);
 	assert_int_equal(effect.released, 1);
 	assert_int_equal(jobs_in(&fan, "queued"), 1);
 	fixture_check_invariants();
@@ -134,8 +136,10 @@ static void parents_in_concurrent_batches_release_their_child_once(void **state)
 		pthread_barrier_t barrier;
 		struct pipeline fan;
 
-		fixture_submit(db, "race", "fail", PARENTS + 1, edges, PARENTS,
-			       &fan);
+		fixture_submit(
+			db, "race", "fail",
+			&(const struct shape){ PARENTS + 1, edges, PARENTS },
+			&fan);
 		for (size_t i = 0; i < PARENTS; i++)
 			fixture_bring(db, fan.job[i], "race", JOB_STORING);
 		pthread_barrier_init(&barrier, NULL, PARENTS);
@@ -182,8 +186,8 @@ static void each_policy_decides_its_own_way(void **state)
 		const char *provider = cases[i].policy;
 		struct pipeline fan;
 
-		fixture_submit(db, provider, cases[i].policy, 3, edges, 2,
-			       &fan);
+		fixture_submit(db, provider, cases[i].policy,
+			       &(const struct shape){ 3, edges, 2 }, &fan);
 		finish(fan.job[0], JOB_DEADLINE, JOB_QUEUED);
 		assert_int_equal(settle_all(provider), 0);
 		CHECK_NUMBER(cases[i].policy,
@@ -212,7 +216,9 @@ static void a_chain_fails_to_its_end(void **state)
 	(void)state;
 	for (size_t i = 0; i < LENGTH - 1; i++)
 		edges[i] = (struct edge){ i, i + 1 };
-	fixture_submit(db, "chain", "fail", LENGTH, edges, LENGTH - 1, &chain);
+	fixture_submit(db, "chain", "fail",
+		       &(const struct shape){ LENGTH, edges, LENGTH - 1 },
+		       &chain);
 	finish(chain.job[0], JOB_DEADLINE, JOB_QUEUED);
 	/* The last has nobody to tell. */
 	assert_int_equal(settle_all("chain"), LENGTH - 2);
@@ -236,7 +242,8 @@ static void a_retry_takes_back_what_the_failure_did(void **state)
 	struct fault fault = { "" };
 
 	(void)state;
-	fixture_submit(db, "again", "fail", 4, edges, 3, &some);
+	fixture_submit(db, "again", "fail",
+		       &(const struct shape){ 4, edges, 3 }, &some);
 	fixture_bring(db, some.job[3], "again", JOB_COMPLETED);
 	finish(some.job[0], JOB_CANCEL, JOB_QUEUED);
 	(void)settle_all("again");
@@ -248,7 +255,8 @@ static void a_retry_takes_back_what_the_failure_did(void **state)
 	moves[2] = fixture_move(some.job[2], JOB_FAILED, JOB_REVIVED, MOVE_ANY);
 	moves[2].version = 99; /* one is lost, so all are */
 	assert_int_equal(
-		moves_apply(db, moves, 3, true, arena, results, NULL, &fault),
+		moves_apply(db, &(const struct move_batch){ moves, 3, true },
+			    arena, results, NULL, &fault),
 		0);
 	for (size_t i = 0; i < 3; i++)
 		assert_int_equal(results[i].outcome, MOVE_LOST);
@@ -256,7 +264,8 @@ static void a_retry_takes_back_what_the_failure_did(void **state)
 
 	moves[2].version = MOVE_ANY;
 	assert_int_equal(
-		moves_apply(db, moves, 3, true, arena, results, NULL, &fault),
+		moves_apply(db, &(const struct move_batch){ moves, 3, true },
+			    arena, results, NULL, &fault),
 		0);
 	for (size_t i = 0; i < 3; i++)
 		assert_int_equal(results[i].outcome, MOVE_DONE);
@@ -279,7 +288,8 @@ static void a_retried_parent_is_waited_for_again(void **state)
 	struct pipeline fan;
 
 	(void)state;
-	fixture_submit(db, "rerun", "run", 3, edges, 2, &fan);
+	fixture_submit(db, "rerun", "run", &(const struct shape){ 3, edges, 2 },
+		       &fan);
 	finish(fan.job[0], JOB_CANCEL, JOB_QUEUED);
 	assert_int_equal(jobs_in(&fan, "waiting"), 1);
 	finish(fan.job[0], JOB_RETRY, JOB_CANCELLED);

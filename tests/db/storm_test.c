@@ -79,8 +79,8 @@ static void work_lane(struct db *db, const struct lane *lane)
 	for (size_t i = 0; i < count; i++)
 		moves[i] = random_move(lane, &claimed[(i * 7 + 3) % count]);
 	if (count > 0 && count % 7 != 0 &&
-	    moves_apply(db, moves, count, false, arena, results, NULL, &fault) <
-		    0)
+	    moves_apply(db, &(const struct move_batch){ moves, count, false },
+			arena, results, NULL, &fault) < 0)
 		fail_msg("%s", fault.text);
 }
 
@@ -122,7 +122,8 @@ static void *storm(void *userdata)
 	for (int round = 0; round < ROUNDS; round++) {
 		if (round % 6 == 0)
 			fixture_submit(db, "storm", round % 12 ? "fail" : "run",
-				       6, edges, COUNT_OF(edges),
+				       &(const struct shape){ 6, edges,
+							      COUNT_OF(edges) },
 				       &known[round / 6 % KNOWN]);
 		work_lane(db, &lanes[dice_uint32() % COUNT_OF(lanes)]);
 		work_lane(db, &lanes[dice_uint32() % COUNT_OF(lanes)]);

@@ -113,7 +113,8 @@ static const char *job_in(enum job_state state)
 	struct pipeline *one = arena_alloc(arena, sizeof(*one));
 
 	assert_non_null(one);
-	fixture_submit(db, "replicate", "fail", 1, NULL, 0, one);
+	fixture_submit(db, "replicate", "fail",
+		       &(const struct shape){ 1, NULL, 0 }, one);
 	bring(one->job[0], "replicate", state);
 	return one->job[0];
 }

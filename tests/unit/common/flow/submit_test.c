@@ -74,7 +74,7 @@ static bool flag(const json_t *array, size_t i, const char *key)
 static void the_execution_is_a_row(void **state)
 {
 	_cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
-	struct submit_item item;
+	struct submit_item item = { 0 };
 	json_t *array;
 
 	(void)state;
@@ -105,7 +105,7 @@ static void jobs_are_rows_with_defaults_filled_in(void **state)
 		{ "c", 100, SUBMIT_ATTEMPTS, 2, true, "fail" },
 	};
 	_cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
-	struct submit_item item;
+	struct submit_item item = { 0 };
 	json_t *array;
 
 	(void)state;
@@ -135,7 +135,7 @@ static void jobs_are_rows_with_defaults_filled_in(void **state)
 static void edges_go_from_parents_to_children(void **state)
 {
 	_cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
-	struct submit_item item;
+	struct submit_item item = { 0 };
 	json_t *array, *parents;
 
 	(void)state;
@@ -156,7 +156,7 @@ static void edges_go_from_parents_to_children(void **state)
 static void the_same_body_has_the_same_hash_and_new_ids(void **state)
 {
 	_cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
-	struct submit_item one, other;
+	struct submit_item one = { 0 }, other = { 0 };
 
 	(void)state;
 	CHECK_NUMBER("prepare", prepare(arena, &one), 0);
