@@ -11,6 +11,10 @@ import { request } from "./http.mjs";
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 const list = (ids) => ids.map((id) => `'${id}'`).join(",");
 
+/** What a sanitizer or an assertion says. */
+export const sanitizer =
+	/AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed/;
+
 /* Downloads of more than this in all would only make the tests slow. */
 const MEDIA_MOST = 200;
 
@@ -234,8 +238,6 @@ async function checkLogs(stack) {
 				`a secret is in ${name}.log`);
 		assert.doesNotMatch(text, /\/api\/webhooks\/job\/[0-9a-f-]{36}\/\d/,
 			`a webhook token is in ${name}.log`);
-		assert.doesNotMatch(text,
-			/AddressSanitizer|LeakSanitizer|runtime error:|Assertion .* failed/,
-			`${name}.log`);
+		assert.doesNotMatch(text, sanitizer, `${name}.log`);
 	}
 }

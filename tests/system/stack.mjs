@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 import { request } from "./http.mjs";
-import { checkExecutions, checkStack } from "./invariants.mjs";
+import { checkExecutions, checkStack, sanitizer } from "./invariants.mjs";
 
 export const root = path.resolve(
 	path.dirname(fileURLToPath(import.meta.url)), "../..");
@@ -175,19 +175,34 @@ export class Stack {
 
 	/** Stop it; its logs stay in build/tests/system/NAME if a test failed. */
 	async stop(name, failed) {
-		if (failed) {
-			const kept = path.join(build, "tests/system", name);
+		const programs = ["fcgi", "poller", "simulator", "activator"];
 
-			fs.rmSync(kept, { recursive: true, force: true });
-			fs.mkdirSync(kept, { recursive: true });
-			fs.cpSync(this.logs, kept, {
-				recursive: true,
-				dereference: true,
-			});
-		}
+		// postgres.log is a link into what "down" removes
+		if (failed)
+			this.keepLogs(name);
 		await this.down();
 		stacks.delete(this);
+		// sanitizers speak last
+		const bad = programs.filter((program) =>
+			sanitizer.test(this.log(program)));
+
+		if (bad.length > 0 && !failed)
+			this.keepLogs(name);
 		fs.rmSync(this.dir, { recursive: true, force: true });
+		assert.deepEqual(bad, [], `a sanitizer spoke; logs of ${name}`);
+	}
+
+	keepLogs(name) {
+		const kept = path.join(build, "tests/system", name);
+
+		fs.rmSync(kept, { recursive: true, force: true });
+		fs.mkdirSync(kept, { recursive: true });
+		for (const file of fs.readdirSync(this.logs)) {
+			const from = path.join(this.logs, file);
+
+			if (fs.existsSync(from))
+				fs.copyFileSync(from, path.join(kept, file));
+		}
 	}
 
 	// ---- the API ----------------------------------------------------------
