@@ -87,7 +87,9 @@ suite("cancel", { settings, concurrency: 6 }, (test) => {
 				assert.equal(answer.cancelling ?? true, true);
 				const job = await stack.job(ids.a);
 
-				assert.equal(job.cancelling, true);
+				// unless Replicate's first report was faster still
+				assert.ok(job.cancelling || job.status === "cancelled",
+					JSON.stringify(job));
 				await stack.ended(ids.a, "cancelled", 30);
 				assert.ok((await stack.start(ids.a)).cancels >= 1);
 				await stack.check(id);
