@@ -228,6 +228,22 @@ enum move_outcome fixture_apply(struct db *db, const struct move *move)
 	return result.outcome;
 }
 
+static void bring_step(struct db *db, const char *id, enum job_state was,
+		       enum job_event event)
+{
+	struct move move = fixture_move(id, was, event, MOVE_ANY);
+
+	if (event == JOB_ACCEPTED) {
+		move.attempt = 1;
+		move.provider_job_id = id; /* unique, as theirs are */
+		move.start_outcome = "accepted";
+	}
+	if (move.becomes == JOB_FAILED)
+		move.error_code = "made";
+	if (fixture_apply(db, &move) != MOVE_DONE)
+		fail_msg("cannot bring it from %s", job_state_name(was));
+}
+
 void fixture_bring(struct db *db, const char *id, const char *provider,
 		   enum job_state to)
 {
@@ -240,25 +256,27 @@ void fixture_bring(struct db *db, const char *id, const char *provider,
 		{ JOB_PROCESSING, JOB_RENDERED },
 		{ JOB_STORING, JOB_STORED },
 	};
+	static const struct {
+		enum job_state to, by;
+		enum job_event event;
+	} ends[] = {
+		{ JOB_START_UNKNOWN, JOB_STARTING, JOB_START_LOST },
+		{ JOB_FAILED, JOB_PROCESSING, JOB_PROVIDER_FAILED },
+		{ JOB_CANCELLED, JOB_PROCESSING, JOB_PROVIDER_CANCELLED },
+	};
 	struct claimed claimed[PIPELINE_JOBS_MAX];
 
+	for (size_t i = 0; i < COUNT_OF(ends); i++) {
+		if (ends[i].to == to) {
+			fixture_bring(db, id, provider, ends[i].by);
+			bring_step(db, id, ends[i].by, ends[i].event);
+			return;
+		}
+	}
 	(void)fixture_claim(db, provider, "queued", PIPELINE_JOBS_MAX, 60000,
 			    claimed);
-	for (size_t i = 0; i < COUNT_OF(steps); i++) {
-		struct move move;
-
-		if (steps[i].was == to)
-			return;
-		move = fixture_move(id, steps[i].was, steps[i].event, MOVE_ANY);
-		if (steps[i].event == JOB_ACCEPTED) {
-			move.attempt = 1;
-			move.provider_job_id = id; /* unique, as theirs are */
-			move.start_outcome = "accepted";
-		}
-		if (fixture_apply(db, &move) != MOVE_DONE)
-			fail_msg("cannot bring it from %s",
-				 job_state_name(steps[i].was));
-	}
+	for (size_t i = 0; i < COUNT_OF(steps) && steps[i].was != to; i++)
+		bring_step(db, id, steps[i].was, steps[i].event);
 }
 
 void fixture_check_invariants(void)

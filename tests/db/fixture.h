@@ -71,7 +71,7 @@ struct move fixture_move(const char *id, enum job_state was,
 /* Apply one move. @return its outcome */
 enum move_outcome fixture_apply(struct db *db, const struct move *move);
 
-/* Bring a queued job to a state by the shortest way, each step done. */
+/* Bring a queued job to a state by the shortest way, also a bad end. */
 void fixture_bring(struct db *db, const char *id, const char *provider,
 		   enum job_state to);
 

@@ -27,33 +27,6 @@ static int end(void **state)
 	return 0;
 }
 
-/* By the shortest way, also where it ends badly. */
-static void bring(const char *id, const char *provider, enum job_state to)
-{
-	static const struct {
-		enum job_state to, by;
-		enum job_event event;
-	} ends[] = {
-		{ JOB_START_UNKNOWN, JOB_STARTING, JOB_START_LOST },
-		{ JOB_FAILED, JOB_PROCESSING, JOB_PROVIDER_FAILED },
-		{ JOB_CANCELLED, JOB_PROCESSING, JOB_PROVIDER_CANCELLED },
-	};
-
-	for (size_t i = 0; i < COUNT_OF(ends); i++) {
-		struct move move;
-
-		if (ends[i].to != to)
-			continue;
-		fixture_bring(db, id, provider, ends[i].by);
-		move = fixture_move(id, ends[i].by, ends[i].event, MOVE_ANY);
-		move.error_code = "made";
-		move.billed = "no";
-		assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
-		return;
-	}
-	fixture_bring(db, id, provider, to);
-}
-
 /* A word a job, in the order of the pipeline. */
 static void check_states(const char *name, const struct pipeline *pipeline,
 			 const char *want)
@@ -148,7 +121,7 @@ static void a_job_is_cancelled_in_each_state(void **state)
 
 		fixture_submit(db, "cancel", "fail",
 			       &(const struct shape){ 1, NULL, 0 }, &one);
-		bring(one.job[0], "cancel", cases[i].in);
+		fixture_bring(db, one.job[0], "cancel", cases[i].in);
 		for (int again = 0; again < 2; again++) {
 			CHECK_NUMBER(name, cancel(one.job[0], &cancelled),
 				     cases[i].r);
@@ -198,7 +171,7 @@ static void an_execution_is_cancelled_children_first(void **state)
 
 	(void)state;
 	make("fail", &one);
-	bring(one.job[3], "retry", JOB_PROCESSING);
+	fixture_bring(db, one.job[3], "retry", JOB_PROCESSING);
 	CHECK_NUMBER("small",
 		     cancel_execution(db, one.execution, &wake, &fault), 0);
 	/* nobody failed because of the one above */
@@ -247,7 +220,7 @@ static void a_retry_revives_what_the_failure_stopped(void **state)
 		struct pipeline one;
 
 		make(cases[i].policy, &one);
-		bring(one.job[0], "retry", JOB_PROCESSING);
+		fixture_bring(db, one.job[0], "retry", JOB_PROCESSING);
 		fail_job(one.job[0], JOB_PROCESSING, "provider_failed", "no");
 		/* the second generation, as the poller would */
 		settle(one.job[1], i == 0 ? JOB_FAILED : JOB_SKIPPED);
@@ -286,7 +259,7 @@ static void a_start_that_may_be_paid_is_looked_for(void **state)
 
 	(void)state;
 	make("fail", &one);
-	bring(one.job[0], "retry", JOB_PROCESSING);
+	fixture_bring(db, one.job[0], "retry", JOB_PROCESSING);
 	fixture_sql("UPDATE job_starts SET provider_job_id = 'paid-%s' WHERE "
 		    "job_id = '%s'",
 		    one.job[0], one.job[0]);
@@ -322,7 +295,7 @@ static void a_result_that_is_there_is_only_stored_again(void **state)
 
 		fixture_submit(db, "retry", "fail",
 			       &(const struct shape){ 1, NULL, 0 }, &one);
-		bring(one.job[0], "retry", JOB_STORING);
+		fixture_bring(db, one.job[0], "retry", JOB_STORING);
 		fail_job(one.job[0], JOB_STORING, cases[i].code, "yes");
 		CHECK_NUMBER(cases[i].code, retry(one.job[0], &retried), 0);
 		CHECK_NUMBER(cases[i].code, retried.state, cases[i].want);
@@ -374,7 +347,7 @@ static void what_did_not_fail_is_not_retried(void **state)
 
 		fixture_submit(db, "retry", "fail",
 			       &(const struct shape){ 1, NULL, 0 }, &one);
-		bring(one.job[0], "retry", states[i]);
+		fixture_bring(db, one.job[0], "retry", states[i]);
 		CHECK_NUMBER(name, retry(one.job[0], &retried), RETRY_E_STATE);
 		CHECK_NUMBER(name, retried.state, states[i]);
 		check_states(name, &one, name);

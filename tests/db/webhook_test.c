@@ -32,33 +32,6 @@ static int end(void **state)
 	return 0;
 }
 
-/* By the shortest way, also where it ends badly. */
-static void bring(const char *id, const char *provider, enum job_state to)
-{
-	static const struct {
-		enum job_state to, by;
-		enum job_event event;
-	} ends[] = {
-		{ JOB_START_UNKNOWN, JOB_STARTING, JOB_START_LOST },
-		{ JOB_FAILED, JOB_PROCESSING, JOB_PROVIDER_FAILED },
-		{ JOB_CANCELLED, JOB_PROCESSING, JOB_PROVIDER_CANCELLED },
-	};
-
-	for (size_t i = 0; i < COUNT_OF(ends); i++) {
-		struct move move;
-
-		if (ends[i].to != to)
-			continue;
-		fixture_bring(db, id, provider, ends[i].by);
-		move = fixture_move(id, ends[i].by, ends[i].event, MOVE_ANY);
-		move.error_code = "made";
-		move.billed = "no";
-		assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
-		return;
-	}
-	fixture_bring(db, id, provider, to);
-}
-
 static struct webhook_item genuine(const char *job_id, int32_t attempt,
 				   enum job_event kind, const char *key)
 {
@@ -115,7 +88,7 @@ static const char *job_in(enum job_state state)
 	assert_non_null(one);
 	fixture_submit(db, "replicate", "fail",
 		       &(const struct shape){ 1, NULL, 0 }, one);
-	bring(one->job[0], "replicate", state);
+	fixture_bring(db, one->job[0], "replicate", state);
 	return one->job[0];
 }
 
