@@ -3,14 +3,17 @@
 # The providers' own SDKs against the simulator; TAP on standard output.
 # SIMULATOR=program tests another build, NODE=program another node.
 set -eu
-cd "$(dirname "$0")"
+root=$(realpath "$(dirname "$0")/../..")
+cd "$root"
+build=$(realpath "${BUILD:-build}")
+cd tests/sdk
 
 node=${NODE:-node}
 if ! command -v "$node" >/dev/null; then
 	echo "Bail out! no node here: make deps-check installs it"
 	exit 1
 fi
-simulator=${SIMULATOR:-../../build/rushes-simulator}
+simulator=${SIMULATOR:-$build/rushes-simulator}
 if [ ! -x "$simulator" ]; then
 	echo "Bail out! $simulator is not built: run make"
 	exit 1
