@@ -56,7 +56,7 @@ static void check_late(struct work *work)
 {
 	_cleanup_(arena_freep) struct arena *arena = arena_new(LIMIT_MIB);
 	_cleanup_(db_result_freep) PGresult *result = NULL;
-	const char *id = work->job.id, *none = "";
+	const char *id = work->job.id;
 	struct log_context context = work_context(work);
 	struct fault fault = { "" };
 	enum job_state state;
@@ -67,9 +67,9 @@ static void check_late(struct work *work)
 
 	if (!arena)
 		return;
-	const char *params[] = { db_array_text(&id, 1, arena),
-				 db_array_text(&none, 1, arena) };
-	if (query_run(work->poller, DB_job_for_webhook, params, &result) < 0 ||
+	const char *params[] = { db_array_text(&id, 1, arena) };
+	if (arena_failed(arena) ||
+	    query_run(work->poller, DB_job_read, params, &result) < 0 ||
 	    db_rows(result) == 0)
 		return;
 	row = db_row(result, 0, arena);
