@@ -130,6 +130,11 @@ export class Stack {
 		stack.submitted = [];
 		stacks.add(stack);
 		await stack.up();
+		// a webhook that is faster than the first fetch of fal's keys is
+		// rightly only a hint; the tests are about what comes after
+		await until(async () => (await stack.query(`SELECT key_id
+			FROM provider_keys WHERE provider = 'fal'`)).length > 0,
+		"fal's verification keys");
 		return stack;
 	}
 
