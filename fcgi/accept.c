@@ -20,6 +20,7 @@ enum {
 	ACCEPTS_A_WAKEUP = 16,
 	DESCRIPTORS_MOST = 65536, /* however high the limit is */
 	THREAD_STACK_BYTES = 1024 * 1024,
+	PEER_GROUPS_MAX = 256,
 };
 
 /* ---- connections ---- */
@@ -97,13 +98,35 @@ void connection_lent(struct accept *accept, int fd, bool got)
 	pthread_mutex_unlock(&accept->lock);
 }
 
+/* Is it that one among the peer's other groups? A peer in more of them than
+ * fit here is not nginx. */
+static bool has_group(int fd, gid_t gid)
+{
+	gid_t group[PEER_GROUPS_MAX];
+	socklen_t size = sizeof(group);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, group, &size) < 0)
+		return false;
+	for (size_t i = 0; i < size / sizeof(*group); i++) {
+		if (group[i] == gid)
+			return true;
+	}
+	return false;
+}
+
+/* As of when it connected. In a namespace of users (PrivateUsers=) all other
+ * users look alike, but a group of our own is seen. */
 static bool is_known_peer(struct accept *accept, int fd)
 {
+	const struct accept_options *options = &accept->options;
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		return false;
+	if (options->has_peer_gid &&
+	    (peer.gid == options->peer_gid || has_group(fd, options->peer_gid)))
+		return true;
 	for (size_t i = 0; i < accept->options.peer_count; i++) {
 		if (accept->peer_uid[i] == peer.uid)
 			return true;

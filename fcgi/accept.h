@@ -17,9 +17,9 @@
  * thread takes it only when the head of a request is there as a whole, so
  * neither idle connections nor half requests pin anything.
  *
- * libfcgi trusts its peers, so they are checked: who they are (SO_PEERCRED),
- * how much they say in the parameters (before libfcgi sees them), and how
- * long they take.
+ * libfcgi trusts its peers, so they are checked: who they are (SO_PEERCRED,
+ * SO_PEERGROUPS), how much they say in the parameters (before libfcgi sees
+ * them), and how long they take.
  */
 
 struct accept;
@@ -31,6 +31,8 @@ struct accept_options {
 	int listen_fd; /* systemd's: never closed, never shut down */
 	const uid_t *peer_uid;
 	size_t peer_count;
+	bool has_peer_gid; /* whoever is in this group may connect as well */
+	gid_t peer_gid;
 	size_t threads;
 	size_t connections_max;
 	int64_t io_timeout_ms;	     /* of one read or write */
@@ -73,7 +75,7 @@ struct accept_figures {
 	size_t connections;
 	size_t busy;
 	uint64_t requests;
-	uint64_t strangers; /* refused by SO_PEERCRED */
+	uint64_t strangers; /* refused for who they are */
 	uint64_t malformed; /* refused by their head */
 	uint64_t dropped;   /* closed because of a body, a deadline, a write */
 	int64_t stuck_ms;   /* how long no thread has been free; 0: one is */

@@ -76,7 +76,7 @@ static void warn_of_strangers(struct running *running, uint64_t strangers)
 		return;
 	log_event(LOG_WARNING, LOG_ID_REQUEST_FAILED, NULL,
 		  "%" PRIu64 " connections of users that are not in "
-		  "FCGI_PEER_USERS were refused",
+		  "FCGI_PEER_USERS or FCGI_PEER_GROUP were refused",
 		  strangers - running->strangers);
 	running->strangers = strangers;
 }
@@ -227,6 +227,8 @@ static int open_accept(struct running *running, size_t descriptors,
 		.listen_fd = running->sockets.listen_fd,
 		.peer_uid = conf->peer_uid,
 		.peer_count = conf->peer_count,
+		.has_peer_gid = conf->has_peer_gid,
+		.peer_gid = conf->peer_gid,
 		.threads = running->thread_count,
 		.connections_max = descriptors > 2 * spare ? descriptors - spare
 							   : descriptors / 2,

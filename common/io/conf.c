@@ -177,7 +177,7 @@ static void derive_peers(struct conf *conf)
 	char buffer[4096];
 	struct passwd entry, *found;
 
-	if (conf->peer_count > 0)
+	if (conf->peer_count > 0 || conf->has_peer_gid)
 		return;
 	conf->peer_uid[conf->peer_count++] = getuid();
 	if (getpwnam_r("www-data", &entry, buffer, sizeof(buffer), &found) ==

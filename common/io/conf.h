@@ -103,6 +103,8 @@ struct conf {
 	const char *wake_socket; /* path, or NULL: nobody is woken */
 	uid_t peer_uid[CONF_PEERS_MAX];
 	size_t peer_count;
+	bool has_peer_gid; /* else nobody gets in by their group */
+	gid_t peer_gid;
 	int64_t fcgi_threads; /* 0: two a processor */
 	int64_t body_bytes_max;
 	int64_t jobs_per_execution_max;

@@ -4,6 +4,7 @@
 #include "common/model/url.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <string.h>
@@ -12,6 +13,10 @@
 /* How a setting's text becomes a value. Faults are the rest of a sentence
  * that begins with the setting's name, and never repeat the value: what is
  * no secret by itself may have been pasted from one. */
+
+/* What the kernel calls users and groups that a namespace of users does not
+ * know: nobody, nogroup. In there they may be anybody. */
+enum { UNMAPPED_ID = 65534 };
 
 static void *member(const struct conf_row *row, struct conf *conf)
 {
@@ -391,8 +396,41 @@ int conf_parse_peers(const struct conf_row *row, const char *value,
 						 word);
 			uid = found->pw_uid;
 		}
+		if (uid == UNMAPPED_ID)
+			return fault_set(reterr_fault, -EINVAL,
+					 "has the user in it that stands for "
+					 "all unknown ones in a namespace of "
+					 "users; put nginx's user into "
+					 "FCGI_PEER_GROUP");
 		conf->peer_uid[conf->peer_count++] = (uid_t)uid;
 	}
+	return 0;
+}
+
+int conf_parse_peer_group(const struct conf_row *row, const char *value,
+			  struct arena *arena, struct conf *conf,
+			  struct fault *reterr_fault)
+{
+	char buffer[16 * 1024]; /* all the members' names */
+	struct group entry, *found;
+	int64_t gid;
+
+	(void)row;
+	(void)arena;
+	if (!text_to_int64(value, 0, UINT32_MAX - 1, &gid)) {
+		if (getgrnam_r(value, &entry, buffer, sizeof(buffer), &found) !=
+			    0 ||
+		    !found)
+			return fault_set(reterr_fault, -EINVAL,
+					 "names a group that does not exist");
+		gid = found->gr_gid;
+	}
+	if (gid == UNMAPPED_ID)
+		return fault_set(reterr_fault, -EINVAL,
+				 "is the group that stands for all unknown "
+				 "ones in a namespace of users");
+	conf->has_peer_gid = true;
+	conf->peer_gid = (gid_t)gid;
 	return 0;
 }
 

@@ -85,6 +85,7 @@ static const struct conf_row rows[] = {
 
 	PATH("WAKE_SOCKET", wake_socket, NULL, FCGI, "path of the poller's wake socket; default: its timer alone wakes it"),
 	OTHER("FCGI_PEER_USERS", conf_parse_peers, NULL, FCGI, 0, false, "users, by name or number, that may connect; default: our own and www-data"),
+	OTHER("FCGI_PEER_GROUP", conf_parse_peer_group, NULL, FCGI, 0, false, "group, by name or number, whose members may connect; then FCGI_PEER_USERS has no default"),
 	NUMBER("FCGI_THREADS", fcgi_threads, "0", 0, 256, "threads", FCGI, "threads that serve requests; 0: two a processor"),
 	BYTES("BODY_BYTES_MAX", body_bytes_max, "4M", 1024, 64 << 20, FCGI, "largest request body"),
 	NUMBER("JOBS_PER_EXECUTION_MAX", jobs_per_execution_max, "10000", 1, 100000, "jobs", FCGI, "most jobs in one execution"),

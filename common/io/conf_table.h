@@ -45,8 +45,8 @@ conf_parse_fn conf_parse_text, conf_parse_bool, conf_parse_number,
 	conf_parse_bytes, conf_parse_path, conf_parse_url, conf_parse_https_url,
 	conf_parse_store, conf_parse_level, conf_parse_target,
 	conf_parse_signature, conf_parse_style, conf_parse_concurrency,
-	conf_parse_rate, conf_parse_peers, conf_parse_token_key,
-	conf_parse_webhook_secret, conf_parse_account, conf_parse_storage_uri,
-	conf_parse_location;
+	conf_parse_rate, conf_parse_peers, conf_parse_peer_group,
+	conf_parse_token_key, conf_parse_webhook_secret, conf_parse_account,
+	conf_parse_storage_uri, conf_parse_location;
 
 #endif

@@ -4,6 +4,7 @@
 #include "common/base/macro.h"
 #include "tests/unit/fcgi/loop.h"
 
+#include <grp.h>
 #include <stdlib.h>
 
 /* What serve() does is asked for by the path of the request. */
@@ -474,6 +475,52 @@ static void strangers_are_refused(void **state)
 	loop_end(&loop);
 }
 
+/* Does the loop let us in for being in that group? */
+static bool is_let_in(gid_t gid)
+{
+	struct accept_options options;
+	uid_t somebody = getuid() + 1;
+	bool refused;
+	int fd;
+
+	calls = 0;
+	loop_listen(&loop);
+	options = loop_options(&loop, serve, NULL);
+	options.peer_uid = &somebody;
+	options.has_peer_gid = true;
+	options.peer_gid = gid;
+	loop_start(&loop, &options);
+	fd = loop_connect(&loop);
+	wire.size = 0;
+	wire_get(&wire, "/");
+	loop_send(fd, &wire);
+	refused = loop_is_closed(&loop, fd);
+	CHECK_NUMBER("calls", calls, refused ? 0 : 1);
+	close(fd);
+	loop_end(&loop);
+	return !refused;
+}
+
+/* It may be the peer's first group or one of its others, of which only root
+ * can make itself a member. */
+static void members_of_the_group_are_let_in(void **state)
+{
+	static const gid_t others[] = { 54321, 54322 };
+	gid_t before[64];
+	int count = getgroups(COUNT_OF(before), before);
+
+	(void)state;
+	CHECK("first", is_let_in(getgid()));
+	CHECK("no member", !is_let_in(54320));
+	if (geteuid() != 0)
+		return;
+	assert_int_equal(setgroups(COUNT_OF(others), others), 0);
+	CHECK("first of the others", is_let_in(54321));
+	CHECK("last of the others", is_let_in(54322));
+	CHECK("still no member", !is_let_in(54320));
+	assert_int_equal(setgroups((size_t)count, before), 0);
+}
+
 static void connections_beyond_the_limit_wait(void **state)
 {
 	struct accept_options options;
@@ -584,6 +631,7 @@ int main(void)
 		IN_LOOP(nonsense_is_closed_unserved),
 		IN_LOOP(an_answer_is_given_to_those_who_read),
 		cmocka_unit_test(strangers_are_refused),
+		cmocka_unit_test(members_of_the_group_are_let_in),
 		cmocka_unit_test(connections_beyond_the_limit_wait),
 		IN_LOOP(a_restart_loses_no_request_on_kept_connections),
 	};

@@ -134,6 +134,10 @@ static const struct {
 	{ "PROVIDER_RATE", "fal=5/0", CONF_POLLER },
 	{ "PROVIDER_RATE", "fal=/5", CONF_POLLER },
 	{ "FCGI_PEER_USERS", "no-such-user-here", CONF_FCGI },
+	{ "FCGI_PEER_USERS", "root nobody", CONF_FCGI },
+	{ "FCGI_PEER_GROUP", "no-such-group-here", CONF_FCGI },
+	{ "FCGI_PEER_GROUP", "nogroup", CONF_FCGI },
+	{ "FCGI_PEER_GROUP", "-1", CONF_FCGI },
 	{ "FCGI_THREADS", "-1", CONF_FCGI },
 	{ "FCGI_THREADS", "many", CONF_FCGI },
 	{ "BODY_BYTES_MAX", "1T", CONF_FCGI },
@@ -294,6 +298,27 @@ static void lists_are_taken_apart(void **state)
 	assert_int_equal(l.conf.peer_count, 2);
 	assert_int_equal(l.conf.peer_uid[0], 0);
 	assert_int_equal(l.conf.peer_uid[1], 12345);
+	assert_false(l.conf.has_peer_gid);
+	(void)arena_free(l.arena);
+}
+
+static void a_peer_group_stands_for_the_default_users(void **state)
+{
+	struct loaded l;
+
+	(void)state;
+	(void)setenv("FCGI_PEER_GROUP", "12345", 1);
+	l = load(CONF_FCGI);
+	if (l.r < 0)
+		fail_msg("%s", l.fault.text);
+	assert_true(l.conf.has_peer_gid);
+	assert_int_equal(l.conf.peer_gid, 12345);
+	assert_int_equal(l.conf.peer_count, 0);
+	(void)arena_free(l.arena);
+
+	(void)setenv("FCGI_PEER_GROUP", "root", 1);
+	l = load(CONF_FCGI);
+	assert_int_equal(l.conf.peer_gid, 0);
 	(void)arena_free(l.arena);
 }
 
@@ -501,6 +526,7 @@ int main(void)
 		CASE(s3_needs_its_settings),
 		CASE(allow_loopback_allows_http_and_is_loud),
 		CASE(lists_are_taken_apart),
+		CASE(a_peer_group_stands_for_the_default_users),
 		CASE(secrets_come_as_credentials),
 		CASE(the_path_of_an_account_is_followed),
 		CASE(secrets_of_others_are_not_read),
