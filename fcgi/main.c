@@ -67,13 +67,15 @@ static int parse(int argc, char **argv, enum action *ret)
 	return 0;
 }
 
-/* All of them, before any thread and before libfcgi: they are read from a
- * descriptor, and interrupt no read or write. */
+/* All but one, before any thread and before libfcgi: they are read from a
+ * descriptor, and interrupt no read or write. With SIGABRT systemd's watchdog
+ * ends a program that hangs; blocked, it would wait for TimeoutStopSec=. */
 static void block_signals(void)
 {
 	sigset_t set;
 
 	(void)sigfillset(&set);
+	(void)sigdelset(&set, SIGABRT);
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
 }
