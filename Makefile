@@ -8,8 +8,9 @@
 #   make check      all tests (ONLY=unit,db,... for some of them)
 #   make lint       formatter, clang-tidy, layers, both compilers, units
 #   make asan       all tests under AddressSanitizer and UBSan
+#   make bench      measure beside this machine's limits (CASE=, FULL=1)
 #   make deps       install what building and running need
-#   make deps-check what the tests need as well;  make deps-lint  for lint
+#   make deps-check what the tests need as well;  deps-lint, deps-bench
 #   make install    DESTDIR=, PREFIX= (/usr/local); make uninstall keeps data
 #   make hooks      check the format of staged lines before each commit
 #   make clean      remove what was built (a running stack is left alone)
@@ -84,25 +85,28 @@ UNIT_SRC     := $(sort $(shell find tests/unit -name '*_test.c' 2>/dev/null))
 DB_SRC       := $(filter %_test.c,$(call sources,tests/db))
 STORE_SRC    := $(filter %_test.c,$(call sources,tests/store))
 DB_HELP_SRC  := $(filter-out %_test.c,$(call sources,tests/db))
+BENCH_SRC    := $(call sources,tests/bench)
 
 PROGRAMS := $(patsubst %,$(BUILD)/%,\
 	$(if $(wildcard fcgi/main.c),rushes-fcgi) \
 	$(if $(wildcard poller/main.c),rushes-poller) \
 	$(if $(SIM_SRC),rushes-simulator) $(if $(STACK_SRC),rushes-activator))
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC) $(DB_SRC) $(STORE_SRC))
+BENCHES  := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRC))
 GEN      := $(BUILD)/gen/queries.inc $(BUILD)/gen/migrations.inc
 ALL_SRC  := $(PURE_SRC) $(WORK_SRC) $(call sources,fcgi poller) \
 	$(SUPPORT_SRC) $(SIM_SRC) $(STACK_SRC) $(UNIT_SRC) $(DB_SRC) \
-	$(DB_HELP_SRC) $(STORE_SRC)
+	$(DB_HELP_SRC) $(STORE_SRC) $(BENCH_SRC)
 HDRS     := $(sort $(shell find common fcgi poller tests -name '*.h' \
 	-not -path '*/node_modules/*'))
 
 # FORCE is phony so that .SECONDARY cannot make an intermediate file of it,
 # which would keep the recipe of $(BUILD)/flags from running.
-.PHONY: all tests deps deps-check deps-lint up down demo check check-headers \
-	lint asan install uninstall hooks help clean FORCE
+.PHONY: all tests benches deps deps-check deps-lint deps-bench up down demo \
+	check check-headers bench lint asan install uninstall hooks help clean FORCE
 all: $(PROGRAMS)
 tests: all $(TESTS)
+benches: all $(BENCHES)
 
 # ---- how things are made -----------------------------------------------
 
@@ -170,6 +174,9 @@ $(WORK_TESTS): %: %.o $(call obj,$(DB_HELP_SRC)) $(BUILD)/tests/support.a \
 	$(LINK) $(filter-out $(if $(filter $(BUILD)/tests/db/%,$@),,\
 		$(call obj,$(DB_HELP_SRC))),$^) $(ALL_LDLIBS) -lcmocka
 
+$(BENCHES): %: %.o $(BUILD)/fcgi.a $(BUILD)/poller.a $(BUILD)/common.a
+	$(LINK) $^ $(ALL_LDLIBS)
+
 # ---- running it ---------------------------------------------------------
 
 deps:
@@ -178,6 +185,8 @@ deps-check:
 	@.ci/deps run check
 deps-lint:
 	@.ci/deps run check lint
+deps-bench:
+	@.ci/deps run check bench
 
 # Each of these first installs what is missing and only then reads this file
 # again to build: the flags come from a pkg-config that may be new.
@@ -206,10 +215,14 @@ asan: deps-check
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 
+bench: deps-bench
+	@$(again) benches
+	@tests/bench/bench.sh $(CASE)
+
 lint: deps-lint
-	@$(again) tests check-headers BUILD=build-gcc \
+	@$(again) tests benches check-headers BUILD=build-gcc \
 		CC=gcc DEVELOPER=1
-	@$(again) tests BUILD=build-clang CC=clang DEVELOPER=1
+	@$(again) tests benches BUILD=build-clang CC=clang DEVELOPER=1
 	@$(again) compile_commands.json CC=clang BUILD=build-clang
 	@BUILD=build-gcc .ci/lint
 
@@ -257,4 +270,4 @@ clean:
 	rm -rf build build-asan build-gcc build-clang compile_commands.json
 
 help:
-	@sed -n '4,18s/^# \{0,3\}//p' Makefile
+	@sed -n '4,19s/^# \{0,3\}//p' Makefile

@@ -11,7 +11,8 @@
 # the stack goes), pg/ (a new database each time). PORT is nginx's port; a
 # free one is taken by default. Settings of the environment (STORE_URL=,
 # POLLER_PERIOD_S=, ...) reach the programs; only the database is always the
-# stack's own. SIMULATOR_ARGS are more arguments for the simulator.
+# stack's own. SIMULATOR_ARGS are more arguments for the simulator,
+# POSTGRES_SETTINGS (NAME=VALUE ...) more settings for the database server.
 #
 # Several stacks with different STACK_DIRs do not disturb each other.
 set -euo pipefail
@@ -133,7 +134,9 @@ remove_folders() {
 
 start_postgres() {
 	ln -sfn "$base/pg/log" "$dir/logs/postgres.log"
-	"$root/tests/support/postgres.sh" start "$base/pg" ||
+	# shellcheck disable=SC2086 # a list of words
+	"$root/tests/support/postgres.sh" start "$base/pg" \
+		${POSTGRES_SETTINGS:-} ||
 		die "$dir/logs/postgres.log" "PostgreSQL does not start"
 	database_admin_url="postgresql:///rushes?host=$base/pg&user=postgres"
 	database_fcgi_url=$database_admin_url

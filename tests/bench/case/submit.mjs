@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// POST /api/execute with one job. The answer means: committed.
+
+import { interleaved, row, watch } from "../measure.mjs";
+import { pgbench, rawRequest, startHello, wrk } from "../load.mjs";
+
+export const title = "POST /api/execute, one job, through nginx; the limit " +
+	"is pgbench writing the same rows, one statement a request";
+
+const SECONDS = 5;
+const input = { prompt: "a lighthouse at dawn, slow push in" };
+const body = JSON.stringify({
+	jobs: [{
+		name: "still", provider: "replicate",
+		model: "black-forest-labs/flux-1.1-pro", input,
+	}],
+});
+
+// The rows of one such request: execution, job, first event.
+const script = `
+WITH execution AS (
+    INSERT INTO executions (id, owner, body_sha256, jobs_total)
+    VALUES (gen_random_uuid(), 'demo', sha256('x'), 1)
+    RETURNING id
+), job AS (
+    INSERT INTO execution_jobs (id, execution_id, position, name, provider,
+                                model, input, deadline_s, max_attempts,
+                                status, next_poll_at, deadline_at)
+    SELECT gen_random_uuid(), id, 0, 'still', 'replicate',
+           'black-forest-labs/flux-1.1-pro', '${JSON.stringify(input)}',
+           21600, 3, 'queued', now(), now() + interval '6 hours'
+      FROM execution
+    RETURNING id, status
+)
+INSERT INTO job_events (job_id, attempt, event, to_status, why)
+SELECT id, 0, 'submitted', status, 'submitted; it waits for nothing' FROM job;
+`;
+
+export default async function measure(bench) {
+	const stack = await bench.stack();
+	const request = rawRequest("POST", "/api/execute",
+		{ Authorization: `Bearer ${stack.key}` }, body);
+	const hello = await startHello(bench, stack);
+	const load = (base, connections) => wrk(base, stack.dir, [request],
+		{ connections, seconds: SECONDS });
+	const ours = async (connections) => {
+		const seen = await watch(stack,
+			() => load(stack.base, connections));
+
+		return { ...seen, ...seen.value };
+	};
+
+	await stack.holdPoller();
+	await ours(32); // caches, prepared statements, files
+	const runs = await interleaved(bench.runs, {
+		few: () => ours(32),
+		limit: () => pgbench(stack.database, stack.dir, script,
+			{ clients: 32, seconds: SECONDS }),
+		many: () => ours(128),
+		hello: () => load(hello, 32),
+	});
+
+	return [
+		row("32 connections", runs.few, runs.limit),
+		row("128 connections", runs.many, runs.limit),
+		row("nginx + FastCGI hello", runs.hello, null),
+	];
+}
