@@ -96,6 +96,8 @@ static const struct media_type *sniff_riff(const uint8_t *bytes, size_t size)
 /* The first packet of an Ogg stream, after a page header of 28 bytes. */
 static const struct media_type *sniff_ogg(const uint8_t *bytes, size_t size)
 {
+	if (size < 28 || bytes[4] != 0) /* the version */
+		return NULL;
 	if (has(bytes, size, 28, "\x80theora") ||
 	    has(bytes, size, 28, "fishead"))
 		return &ogg_video;
@@ -132,11 +134,13 @@ static const struct media_type *sniff_mpeg_audio(const uint8_t *bytes,
 		       : NULL;
 }
 
-/* Packets of 188 bytes, each starting with 47; three in a row are no text. */
+/* Packets of 188 bytes, each starting with 47, which is "G" to a text that
+ * means to deceive: but such a text has no NUL, and every table and every
+ * start code of a stream has. */
 static bool is_mpeg_ts(const uint8_t *bytes, size_t size)
 {
 	return size > 2 * 188 && bytes[0] == 0x47 && bytes[188] == 0x47 &&
-	       bytes[2 * 188] == 0x47;
+	       bytes[2 * 188] == 0x47 && memchr(bytes, '\0', 2 * 188);
 }
 
 /* Those that a fixed text at the very beginning gives away. */

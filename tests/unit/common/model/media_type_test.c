@@ -113,6 +113,8 @@ static const struct {
 	{ "a FORM", BYTES("FORM\0\0\0\x24ILBM"), NULL, NULL },
 	{ "EBML of something", BYTES("\x1a\x45\xdf\xa3\x84\x42\x82\x84othr"),
 	  NULL, NULL },
+	{ "text about OggS", BYTES("OggS is what begins a page of OpusHead"),
+	  NULL, NULL },
 	{ "Ogg of something", BYTES(OGG "unknown!"), NULL, NULL },
 	{ "PNG cut", BYTES("\x89PNG\r\n"), NULL, NULL },
 	{ "MP4 cut",
@@ -189,12 +191,24 @@ static void transport_streams_need_three_packets(void **state)
 	assert_null(media_type_sniff(bytes, sizeof(bytes)));
 }
 
+/* 47 is "G". */
+static void a_text_with_packets_in_it_is_a_text(void **state)
+{
+	char bytes[MEDIA_TYPE_SNIFF_BYTES];
+
+	(void)state;
+	memset(bytes, ' ', sizeof(bytes));
+	bytes[0] = bytes[188] = bytes[376] = 'G';
+	assert_null(media_type_sniff(bytes, sizeof(bytes)));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files_are_known_by_their_bytes),
 		cmocka_unit_test(every_prefix_is_safe),
 		cmocka_unit_test(transport_streams_need_three_packets),
+		cmocka_unit_test(a_text_with_packets_in_it_is_a_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
