@@ -99,12 +99,10 @@ static struct provider_event refusal(const char *categories, json_t *reasons,
 	const char *text = first ? wire_message_json(first, arena)
 				 : "the provider's filters let nothing through";
 
+	if (categories && text)
+		text = arena_printf(arena, "(%s) %s", categories, text);
 	event.billed = JOB_BILLED_UNKNOWN;
-	event.error_code = "content_refused";
-	event.error_message =
-		categories && text
-			? arena_printf(arena, "(%s) %s", categories, text)
-			: text;
+	wire_explain(&event, "content_refused", text, arena);
 	return event;
 }
 

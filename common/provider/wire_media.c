@@ -28,7 +28,7 @@ static bool is_media_key(const char *key)
 static bool split_data_uri(const char *text, struct arena *arena,
 			   struct provider_media *ret)
 {
-	const char *comma = strchr(text, ',');
+	const char *comma = strchr(text, ','), *type;
 	size_t type_length;
 
 	if (!text_starts_with(text, "data:") || !comma ||
@@ -37,8 +37,9 @@ static bool split_data_uri(const char *text, struct arena *arena,
 		return false;
 
 	type_length = strcspn(text + 5, ";,");
-	if (type_length > 0)
-		ret->content_type = arena_strndup(arena, text + 5, type_length);
+	type = type_length > 0 ? arena_strndup(arena, text + 5, type_length)
+			       : NULL;
+	ret->content_type = type ? wire_message(type, arena) : NULL;
 	ret->base64_bytes = strlen(comma + 1);
 	ret->base64 = arena_strndup(arena, comma + 1, ret->base64_bytes);
 	return true;

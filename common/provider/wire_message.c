@@ -96,18 +96,22 @@ static size_t append_url(struct message *message, const char *text)
 	size_t whole = strcspn(text, " \t\r\n\"'<>\\^`{|}");
 	size_t start = (size_t)(strstr(text, "://") - text) + 3;
 	size_t host = start;
-	size_t end;
+	size_t end = start + strcspn(text + start, "/?#");
+	size_t visible;
 
-	end = start + strcspn(text + start, "/?#");
 	if (end > whole)
 		end = whole;
 	for (size_t i = start; i < end; i++)
 		if (text[i] == '@')
 			host = i + 1;
+	/* A host is visible ASCII; whatever else stands there is left out. */
+	for (visible = host; visible < end; visible++)
+		if (text[visible] <= ' ' || text[visible] > '~')
+			break;
 
 	append(message, text, start);
-	append(message, text + host, end - host);
-	if (end < whole)
+	append(message, text + host, visible - host);
+	if (visible < whole)
 		append(message, "/...", 4);
 	return whole;
 }
@@ -163,10 +167,22 @@ static void append_char(struct message *message, const char *text, size_t size)
 		append(message, text, size);
 }
 
+/* Say that it was cut, in the place of its last characters. */
+static void end_with_dots(struct message *message)
+{
+	size_t end = message->length;
+
+	if (end > WIRE_MESSAGE_MAX - 3)
+		end = WIRE_MESSAGE_MAX - 3;
+	while (end > 0 && ((unsigned char)message->text[end] & 0xc0) == 0x80)
+		end--;
+	memcpy(message->text + end, "...", 4);
+}
+
 const char *wire_message(const char *text, struct arena *arena)
 {
 	struct message message = {
-		.text = arena_alloc(arena, WIRE_MESSAGE_MAX + 4),
+		.text = arena_alloc(arena, WIRE_MESSAGE_MAX + 1),
 	};
 	bool after_scheme = false;
 
@@ -188,6 +204,6 @@ const char *wire_message(const char *text, struct arena *arena)
 		}
 	}
 	if (message.full)
-		memcpy(message.text + message.length, "...", 4);
+		end_with_dots(&message);
 	return message.text;
 }

@@ -24,6 +24,13 @@ static int64_t days_from_date(int64_t year, int64_t month, int64_t day)
 	       year_of_era / 100 + day_of_year - 719468;
 }
 
+static int64_t days_in_month(int64_t year, int64_t month)
+{
+	return month == 12 ? 31
+			   : days_from_date(year, month + 1, 1) -
+				     days_from_date(year, month, 1);
+}
+
 const char *wire_time(int64_t unix_ms, struct arena *arena)
 {
 	int64_t clamped = unix_ms < 0 ? 0 : unix_ms;
@@ -109,7 +116,8 @@ bool wire_parse_time(const char *text, int64_t *ret_unix_ms)
 
 	if (!take_number(&text, 4, 1970, 9999, &year) ||
 	    !take_char(&text, "-") || !take_number(&text, 2, 1, 12, &month) ||
-	    !take_char(&text, "-") || !take_number(&text, 2, 1, 31, &day) ||
+	    !take_char(&text, "-") ||
+	    !take_number(&text, 2, 1, days_in_month(year, month), &day) ||
 	    !take_char(&text, "Tt ") || !take_number(&text, 2, 0, 23, &hour) ||
 	    !take_char(&text, ":") || !take_number(&text, 2, 0, 59, &minute) ||
 	    !take_char(&text, ":") || !take_number(&text, 2, 0, 60, &second) ||

@@ -38,6 +38,9 @@ static void messages(void **state)
 		  "GET https://x.example/... failed" },
 		{ "(https://x.example:8443)", "(https://x.example:8443)" },
 		{ "http://user:pw@x.example/", "http://x.example/..." },
+		{ "https://x.example\x1b[2J\x7f/a", "https://x.example/..." },
+		{ "https://u:p\x01w@x.example\xe2\x80\xae",
+		  "https://x.example/..." },
 		{ "https://x.example?token=1", "https://x.example/..." },
 		{ "https://x.example#t", "https://x.example/..." },
 		{ "url=https://x.example/secret", "url=https://x.example/..." },
@@ -89,12 +92,43 @@ static void messages_are_cut_between_characters(void **state)
 		text[length] = '\0';
 		message = wire_message(text, arena);
 		assert_in_range(strlen(message), WIRE_MESSAGE_MAX - 4,
-				WIRE_MESSAGE_MAX + 3);
+				WIRE_MESSAGE_MAX);
 		assert_string_equal(message + strlen(message) - 3, "...");
 		string = json_string(message); /* takes UTF-8 only */
 		assert_non_null(string);
 		json_decref(string);
 	}
+}
+
+static void messages_fit_as_a_whole_or_with_dots(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
+	char text[WIRE_MESSAGE_MAX + 2];
+
+	(void)state;
+	memset(text, '!', sizeof(text));
+	text[WIRE_MESSAGE_MAX] = '\0';
+	assert_string_equal(wire_message(text, arena), text);
+	text[WIRE_MESSAGE_MAX] = '!';
+	text[WIRE_MESSAGE_MAX + 1] = '\0';
+	assert_int_equal(strlen(wire_message(text, arena)), WIRE_MESSAGE_MAX);
+	assert_string_equal(wire_message(text, arena) + WIRE_MESSAGE_MAX - 3,
+			    "...");
+}
+
+/* The type in a data: URI is the sender's word like any other. */
+static void media_types_are_words(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
+	struct provider_event event = wire_event(JOB_RENDERED);
+	json_auto_t *output = json_loads(
+		"[\"data:video/mp4\\u001b[2J;base64,AAAA\"]", 0, NULL);
+
+	(void)state;
+	wire_find_media(output, arena, &event);
+	assert_int_equal(event.media_count, 1);
+	assert_string_equal(event.media[0].content_type, "video/mp4 [2J");
+	assert_int_equal(event.media[0].base64_bytes, 4);
 }
 
 static void names_and_paths(void **state)
@@ -173,6 +207,10 @@ static void times(void **state)
 		{ "2025-13-01T00:00:00Z", -1 },
 		{ "2025-00-01T00:00:00Z", -1 },
 		{ "2025-01-32T00:00:00Z", -1 },
+		{ "2025-02-29T00:00:00Z", -1 },
+		{ "2025-02-31T00:00:00Z", -1 },
+		{ "2100-02-29T00:00:00Z", -1 },
+		{ "2025-04-31T00:00:00Z", -1 },
 		{ "2025-01-01T24:00:00Z", -1 },
 		{ "2025-01-01T00:60:00Z", -1 },
 		{ "2025-01-01T00:00:61Z", -1 },
@@ -330,6 +368,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(messages),
 		cmocka_unit_test(messages_are_cut_between_characters),
+		cmocka_unit_test(messages_fit_as_a_whole_or_with_dots),
+		cmocka_unit_test(media_types_are_words),
 		cmocka_unit_test(names_and_paths),
 		cmocka_unit_test(origins),
 		cmocka_unit_test(times),
