@@ -98,6 +98,12 @@ static int find(const struct conf_row *row, struct arena *arena, char **ret,
 	return *ret ? 0 : fault_set(reterr_fault, -ENOMEM, "is too long");
 }
 
+/* Nothing but blanks is nothing: it must not pass for a key. */
+static bool is_nothing(const char *value)
+{
+	return !value || value[strspn(value, " \t\r\n")] == '\0';
+}
+
 static int load_row(const struct conf_row *row, enum conf_program program,
 		    struct arena *arena, struct conf *conf,
 		    struct fault *reterr_fault)
@@ -109,7 +115,7 @@ static int load_row(const struct conf_row *row, enum conf_program program,
 	/* A secret that is not for this program is not even looked at. */
 	if (!row->secret || (row->used & program))
 		r = find(row, arena, &value, &rest);
-	if (r >= 0 && (!value || !*value)) {
+	if (r >= 0 && is_nothing(value)) {
 		if (row->needed & program)
 			return fault_set(reterr_fault, -EINVAL,
 					 "%s is not set: %s", row->name,
@@ -267,7 +273,7 @@ void conf_print(enum conf_program program, FILE *out)
 
 		if (!(row->used & program) || !arena)
 			continue;
-		if (find(row, arena, &value, NULL) < 0 || !value || !*value) {
+		if (find(row, arena, &value, NULL) < 0 || is_nothing(value)) {
 			if (row->preset)
 				(void)fprintf(out, "%s=%s  # default\n",
 					      row->name, row->preset);

@@ -141,7 +141,8 @@ struct conf {
  * A secret is taken from the file $CREDENTIALS_DIRECTORY/NAME if there is
  * one, else from the environment; one newline at its end is dropped.
  * GOOGLE_APPLICATION_CREDENTIALS is the path of a file; as a credential it is
- * that file itself. A variable that is set to nothing counts as not set.
+ * that file itself. A variable that is set to nothing, or to blanks, counts
+ * as not set.
  *
  * @arena  owns every string of *ret; 1 MiB is plenty
  *

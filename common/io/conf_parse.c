@@ -168,12 +168,24 @@ int conf_parse_location(const struct conf_row *row, const char *value,
 	return conf_parse_text(row, value, arena, conf, reterr_fault);
 }
 
+/* May it stand in a URL as it is? */
+static bool fits_url(const char *text)
+{
+	for (; *text; text++) {
+		if (*text <= ' ' || *text > '~' ||
+		    strchr("\"<>\\^`{|}?#%", *text))
+			return false;
+	}
+	return true;
+}
+
 int conf_parse_storage_uri(const struct conf_row *row, const char *value,
 			   struct arena *arena, struct conf *conf,
 			   struct fault *reterr_fault)
 {
 	(void)row;
-	if (!text_starts_with(value, "gs://") || !value[5] || value[5] == '/')
+	if (!text_starts_with(value, "gs://") || !value[5] || value[5] == '/' ||
+	    !fits_url(value))
 		return fault_set(reterr_fault, -EINVAL,
 				 "is not gs://bucket/prefix");
 	conf->vertex_storage_uri = trimmed(value, arena);
@@ -204,7 +216,7 @@ static int parse_bucket(const char *value, struct arena *arena,
 	if (!is_bucket(conf->store_bucket))
 		return fault_set(reterr_fault, -EINVAL,
 				 "has no valid bucket name in s3://bucket");
-	if (strstr(prefix, "//") || strpbrk(prefix, "?#% \\"))
+	if (strstr(prefix, "//") || !fits_url(prefix))
 		return fault_set(reterr_fault, -EINVAL,
 				 "has an odd prefix after the bucket");
 	conf->store_prefix = *prefix ? arena_printf(arena, "%s/", prefix) : "";
