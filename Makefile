@@ -9,8 +9,9 @@
 #   make lint       formatter, clang-tidy, layers, both compilers, units
 #   make asan       all tests under AddressSanitizer and UBSan
 #   make bench      measure beside this machine's limits (CASE=, FULL=1)
+#   make fuzz       break the parsers (TIME=60 s each, FUZZ=name for one)
 #   make deps       install what building and running need
-#   make deps-check what the tests need as well;  deps-lint, deps-bench
+#   make deps-check what the tests need as well;  deps-lint, -bench, -fuzz
 #   make install    DESTDIR=, PREFIX= (/usr/local); make uninstall keeps data
 #   make hooks      check the format of staged lines before each commit
 #   make clean      remove what was built (a running stack is left alone)
@@ -84,6 +85,7 @@ STACK_SRC    := $(call sources,tests/stack)
 UNIT_SRC     := $(sort $(shell find tests/unit -name '*_test.c' 2>/dev/null))
 DB_SRC       := $(filter %_test.c,$(call sources,tests/db))
 STORE_SRC    := $(filter %_test.c,$(call sources,tests/store))
+FUZZ_SRC     := $(filter-out %/replay.c,$(call sources,tests/fuzz))
 DB_HELP_SRC  := $(filter-out %_test.c,$(call sources,tests/db))
 BENCH_SRC    := $(call sources,tests/bench)
 
@@ -93,20 +95,23 @@ PROGRAMS := $(patsubst %,$(BUILD)/%,\
 	$(if $(SIM_SRC),rushes-simulator) $(if $(STACK_SRC),rushes-activator))
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC) $(DB_SRC) $(STORE_SRC))
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRC))
+FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 GEN      := $(BUILD)/gen/queries.inc $(BUILD)/gen/migrations.inc
 ALL_SRC  := $(PURE_SRC) $(WORK_SRC) $(call sources,fcgi poller) \
 	$(SUPPORT_SRC) $(SIM_SRC) $(STACK_SRC) $(UNIT_SRC) $(DB_SRC) \
-	$(DB_HELP_SRC) $(STORE_SRC) $(BENCH_SRC)
+	$(DB_HELP_SRC) $(STORE_SRC) $(BENCH_SRC) $(call sources,tests/fuzz)
 HDRS     := $(sort $(shell find common fcgi poller tests -name '*.h' \
 	-not -path '*/node_modules/*'))
 
 # FORCE is phony so that .SECONDARY cannot make an intermediate file of it,
 # which would keep the recipe of $(BUILD)/flags from running.
-.PHONY: all tests benches deps deps-check deps-lint deps-bench up down demo \
-	check check-headers bench lint asan install uninstall hooks help clean FORCE
+.PHONY: all tests benches fuzzers deps deps-check deps-lint deps-bench \
+	deps-fuzz up down demo check check-headers bench fuzz lint asan install \
+	uninstall hooks help clean FORCE
 all: $(PROGRAMS)
-tests: all $(TESTS)
+tests: all $(TESTS) $(FUZZERS)
 benches: all $(BENCHES)
+fuzzers: $(FUZZERS)
 
 # ---- how things are made -----------------------------------------------
 
@@ -177,6 +182,11 @@ $(WORK_TESTS): %: %.o $(call obj,$(DB_HELP_SRC)) $(BUILD)/tests/support.a \
 $(BENCHES): %: %.o $(BUILD)/fcgi.a $(BUILD)/poller.a $(BUILD)/common.a
 	$(LINK) $^ $(ALL_LDLIBS)
 
+# With libFuzzer's own main() for "make fuzz", else with one that replays.
+$(FUZZERS): %: %.o $(if $(FUZZ_ENGINE),,$(call obj,tests/fuzz/replay.c)) \
+		$(BUILD)/fcgi.a $(BUILD)/common.a
+	$(LINK) $(FUZZ_ENGINE) $^ $(ALL_LDLIBS)
+
 # ---- running it ---------------------------------------------------------
 
 deps:
@@ -187,6 +197,8 @@ deps-lint:
 	@.ci/deps run check lint
 deps-bench:
 	@.ci/deps run check bench
+deps-fuzz:
+	@.ci/deps run fuzz
 
 # Each of these first installs what is missing and only then reads this file
 # again to build: the flags come from a pkg-config that may be new.
@@ -218,6 +230,12 @@ ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all \
 bench: deps-bench
 	@$(again) benches
 	@tests/bench/bench.sh $(CASE)
+
+fuzz: deps-fuzz
+	@$(again) fuzzers BUILD=build-fuzz CC=clang \
+		FUZZ_ENGINE=-fsanitize=fuzzer \
+		SAN='-fsanitize=fuzzer-no-link $(ASAN)'
+	@BUILD=build-fuzz TIME='$(TIME)' FUZZ='$(FUZZ)' tests/fuzz/fuzz.sh
 
 lint: deps-lint
 	@$(again) tests benches check-headers BUILD=build-gcc \
@@ -267,7 +285,8 @@ uninstall:
 clean:
 	@if [ -e build/stack/run/activator.pid ]; then \
 		echo 'a stack runs in build/stack: make down first' >&2; exit 1; fi
-	rm -rf build build-asan build-gcc build-clang compile_commands.json
+	rm -rf build build-asan build-gcc build-clang build-fuzz \
+		compile_commands.json
 
 help:
-	@sed -n '4,19s/^# \{0,3\}//p' Makefile
+	@sed -n '/^#   make/,/^#$$/s/^# \{0,3\}//p' Makefile
