@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// GET /api/jobs/{id} over many jobs, and the same when nothing has changed.
+
+import { fill, idOf } from "../fill.mjs";
+import { pgbench, rawRequest, startHello, wrk } from "../load.mjs";
+import { interleaved, row, watch } from "../measure.mjs";
+
+const JOBS = 400_000;
+const ASKED = 50_000; // of them, in any order
+const SECONDS = 4;
+
+export const title = `GET /api/jobs/{id} over ${JOBS} jobs, through nginx; ` +
+	"the limit is pgbench selecting the same columns";
+
+// What DB_job_read says, for one id.
+const script = `
+\\set n random(0, ${JOBS - 1})
+SELECT job.id, job.execution_id, execution.owner, job.name, job.provider,
+       job.model, job.status, job.attempt, job.progress, job.version,
+       job.output, job.completed_via, job.error_code, job.error_message,
+       job.billed, job.provider_job_id, job.cancel_requested_at,
+       job.created_at, job.started_at, job.completed_at,
+       (SELECT jsonb_agg(jsonb_build_object(
+                   'url', media.url, 'content_type', media.content_type,
+                   'bytes', media.bytes, 'sha256', media.sha256)
+                   ORDER BY media.index)
+          FROM media
+         WHERE media.job_id = job.id AND media.attempt = job.attempt) AS media
+  FROM execution_jobs AS job
+  JOIN executions AS execution ON execution.id = job.execution_id
+ WHERE job.id = ('01900000-1000-7000-8000-' ||
+                 lpad(to_hex(:n::bigint), 12, '0'))::uuid;
+`;
+
+export default async function measure(bench) {
+	const stack = await bench.stack();
+	const headers = { Authorization: `Bearer ${stack.key}` };
+	const asked = Array.from({ length: ASKED },
+		() => idOf(Math.floor(Math.random() * JOBS), 1));
+	const requests = (more) => asked.map((id) => rawRequest("GET",
+		`/api/jobs/${id}`, { ...headers, ...more }));
+	const hello = await startHello(bench, stack);
+	const ours = async (list, connections) => {
+		const seen = await watch(stack, () => wrk(stack.base, stack.dir,
+			list, { connections, seconds: SECONDS }));
+
+		return { ...seen, ...seen.value };
+	};
+	const full = requests({}), same = requests({ "If-None-Match": '"1"' });
+
+	await stack.holdPoller();
+	await fill(stack, { count: JOBS, status: "completed" });
+	await ours(full, 32);
+	const runs = await interleaved(bench.runs, {
+		few: () => ours(full, 32),
+		limit: () => pgbench(stack.database, stack.dir, script,
+			{ clients: 32, seconds: SECONDS }),
+		many: () => ours(full, 128),
+		crowd: () => ours(full, 1000),
+		same: () => ours(same, 32),
+		hello: () => wrk(hello, stack.dir, full,
+			{ connections: 32, seconds: SECONDS }),
+	});
+
+	return [
+		row("32 connections", runs.few, runs.limit),
+		row("128 connections", runs.many, runs.limit),
+		row("1000 connections", runs.crowd, runs.limit),
+		row("If-None-Match, 304", runs.same, runs.limit),
+		row("nginx + FastCGI hello", runs.hello, null),
+	];
+}
