@@ -102,6 +102,9 @@ static PGconn *connect_now(const char *conninfo, const char *program)
  * statement, which a poller that is started for one job feels. */
 static bool send_prepares(PGconn *conn)
 {
+	if (!PQsendQueryParams(conn, queries[DB_session_begin].text, 0, NULL,
+			       NULL, NULL, NULL, 0))
+		return false;
 	for (int query = 0; query < DB_QUERY_MAX; query++) {
 		if (is_for_migration(query))
 			continue;
@@ -137,13 +140,28 @@ static int read_prepared(PGconn *conn, int query, struct fault *reterr_fault)
 	return 0;
 }
 
+/* How it plans, which comes first. */
+static int read_settings(PGconn *conn, struct fault *reterr_fault)
+{
+	_cleanup_(db_result_freep) PGresult *set = PQgetResult(conn);
+
+	(void)PQgetResult(conn);
+	return PQresultStatus(set) == PGRES_TUPLES_OK
+		       ? 0
+		       : fault_from(reterr_fault, -EAGAIN, "session",
+				    PQerrorMessage(conn));
+}
+
 static int prepare_all(PGconn *conn, struct fault *reterr_fault)
 {
-	int first_error = 0;
+	int first_error;
 
 	if (!PQenterPipelineMode(conn) || !send_prepares(conn))
 		return fault_from(reterr_fault, -EAGAIN, "prepare",
 				  PQerrorMessage(conn));
+	first_error = read_settings(conn, reterr_fault);
+	if (first_error < 0)
+		return first_error;
 	for (int query = 0; query < DB_QUERY_MAX; query++) {
 		struct fault fault = { "" };
 		int r;

@@ -9,3 +9,11 @@ COMMIT;
 
 -- name: transaction_rollback
 ROLLBACK;
+
+-- name: session_begin
+-- How our statements are planned, said once a connection. They are prepared
+-- and take arrays, whose length the planner guesses: it takes a plan for one
+-- element to be so much cheaper that it would plan anew each time, which costs
+-- more than the statement. None runs long enough for machine code to pay.
+SELECT set_config('plan_cache_mode', 'force_generic_plan', false),
+       set_config('jit', 'off', false);
