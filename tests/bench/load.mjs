@@ -77,7 +77,8 @@ export async function wrk(base, dir, requests, options) {
  * @param {string} database  URL
  * @param {string} dir  where the script may lie meanwhile
  * @param {string} script  of pgbench
- * @param {{clients: number, seconds: number, variables?: object}} options
+ * @param {{clients: number, seconds?: number, transactions?: number,
+ *	variables?: object}} options  seconds, or transactions of each client
  */
 export async function pgbench(database, dir, script, options) {
 	const bindir = execFileSync("pg_config", ["--bindir"],
@@ -85,7 +86,8 @@ export async function pgbench(database, dir, script, options) {
 	const file = path.join(dir, "script.sql");
 	const args = ["-n", "-M", "prepared", "-f", file,
 		"-c", String(options.clients), "-j", "1",
-		"-T", String(options.seconds)];
+		...(options.transactions ? ["-t", String(options.transactions)]
+			: ["-T", String(options.seconds)])];
 
 	for (const [name, value] of Object.entries(options.variables ?? {}))
 		args.push("-D", `${name}=${value}`);
