@@ -190,6 +190,15 @@ int fal_webhook_event(const struct provider_webhook *webhook,
 	return wire_event_done(&event, arena, ret, reterr_fault);
 }
 
+static bool has_id(const struct provider_key *keys, size_t count,
+		   const char *id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (keys[i].id && strcmp(keys[i].id, id) == 0)
+			return true;
+	return false;
+}
+
 int fal_keys_event(const struct http_response *response, struct arena *arena,
 		   struct provider_key *ret_keys, size_t most,
 		   size_t *ret_count, struct fault *reterr_fault)
@@ -218,8 +227,11 @@ int fal_keys_event(const struct http_response *response, struct arena *arena,
 		if (!type || strcmp(type, "OKP") != 0 || !key ||
 		    !decode_key(key, arena, bytes))
 			continue;
-		if (!id || !wire_is_visible(id, LIMIT_DELIVERY_ID_BYTES))
-			id = "";
+		/* A key that has no name of its own goes by itself: keys are
+		 * kept by name, and one must not displace another. */
+		if (!id || !wire_is_visible(id, LIMIT_DELIVERY_ID_BYTES) ||
+		    has_id(ret_keys, count, id))
+			id = key;
 		ret_keys[count++] = (struct provider_key){
 			.id = arena_strdup(arena, id),
 			.key = arena_strdup(arena, key),
