@@ -99,6 +99,9 @@ static const char alphabets[][65] = {
 	[TEXT_BASE64_URL] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 		"0123456789-_",
+	[TEXT_BASE64_LOOSE] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+		"0123456789+/",
 };
 
 char *text_to_base64(const void *bytes, size_t size, enum text_base64 kind,
@@ -158,8 +161,8 @@ uint8_t *text_from_base64(const char *text, size_t length,
 	uint32_t bits = 0;
 	int bit_count = 0;
 
-	if (kind == TEXT_BASE64) {
-		if (length % 4 != 0)
+	if (kind != TEXT_BASE64_URL) {
+		if (length % 4 != 0 && kind == TEXT_BASE64)
 			return NULL;
 		for (int i = 0; i < 2 && length > 0; i++)
 			length -= text[length - 1] == '=';
@@ -186,7 +189,7 @@ uint8_t *text_from_base64(const char *text, size_t length,
 			bits &= (1U << bit_count) - 1;
 		}
 	}
-	if (bits != 0)
+	if (bits != 0 && kind != TEXT_BASE64_LOOSE)
 		return NULL;
 
 	*ret_size = (size_t)(next - bytes);

@@ -10,7 +10,8 @@
 
 /*
  * Text: strict numbers and the few encodings the wire uses. Decoders take
- * nothing that their encoder would not have written.
+ * nothing that their encoder would not have written (but for
+ * TEXT_BASE64_LOOSE).
  */
 
 /* The whole text as a decimal number in [least, most]; no sign tricks, no
@@ -25,8 +26,10 @@ char *text_to_hex(const void *bytes, size_t size, struct arena *arena);
 bool text_from_hex(const char *text, void *ret, size_t size);
 
 enum text_base64 {
-	TEXT_BASE64,	 /* standard alphabet, padded (RFC 4648, 4) */
-	TEXT_BASE64_URL, /* URL alphabet, no padding (RFC 4648, 5) */
+	TEXT_BASE64,	   /* standard alphabet, padded (RFC 4648, 4) */
+	TEXT_BASE64_URL,   /* URL alphabet, no padding (RFC 4648, 5) */
+	TEXT_BASE64_LOOSE, /* decoding only: as TEXT_BASE64, padding or not,
+			      whatever the bits left over are */
 };
 
 /* @return arena text, or NULL when the arena is full */
@@ -34,7 +37,8 @@ char *text_to_base64(const void *bytes, size_t size, enum text_base64 kind,
 		     struct arena *arena);
 
 /**
- * Decode; bits left over must be zero, so one value has one spelling.
+ * Decode; bits left over must be zero, so one value has one spelling. (Not so
+ * with TEXT_BASE64_LOOSE, which is for secrets that people were given.)
  *
  * @return arena bytes and *ret_size; NULL for text that is not base64 of
  *	   that kind or when the arena is full (arena_failed() tells)

@@ -37,8 +37,11 @@ static bool read_delivery(const struct provider_webhook *webhook,
 	ret->id = wire_only_header(webhook, "webhook-id");
 	ret->timestamp = wire_only_header(webhook, "webhook-timestamp");
 	ret->signatures = wire_only_header(webhook, "webhook-signature");
+	/* A full stop ends the id in what is signed: with one in it, the same
+	 * signature would do for another time and another body. */
 	if (!ret->id || !ret->timestamp || !ret->signatures ||
-	    !wire_is_visible(ret->id, LIMIT_DELIVERY_ID_BYTES))
+	    !wire_is_visible(ret->id, LIMIT_DELIVERY_ID_BYTES) ||
+	    strchr(ret->id, '.'))
 		return false;
 
 	return text_to_int64(ret->timestamp, 0, INT64_MAX / 2, &sent_s) &&
@@ -53,7 +56,7 @@ static uint8_t *decode_key(const char *key, struct arena *arena,
 	const char *text = text_starts_with(key, "whsec_") ? key + 6 : key;
 	uint8_t *bytes;
 
-	bytes = text_from_base64(text, strlen(text), TEXT_BASE64, arena,
+	bytes = text_from_base64(text, strlen(text), TEXT_BASE64_LOOSE, arena,
 				 ret_size);
 	return bytes && *ret_size > 0 ? bytes : NULL;
 }

@@ -18,11 +18,11 @@ enum {
 /**
  * Check a delivery against every key; see provider_verify_fn.
  *
- * Keys are base64 with or without the prefix whsec_; one that is not is
- * skipped. A well-formed signature that fits no key is
- * PROVIDER_KEY_UNKNOWN, because secrets are rotated; so is everything when
- * the arena is full, for then nobody looked. The delivery id is given for
- * PROVIDER_GENUINE only.
+ * Keys are base64 with or without the prefix whsec_ and padding; one that is
+ * not is skipped. An id with a full stop in it is malformed. A well-formed
+ * signature that fits no key is PROVIDER_KEY_UNKNOWN, because secrets are
+ * rotated; so is everything when the arena is full, for then nobody looked.
+ * The delivery id is given for PROVIDER_GENUINE only.
  */
 provider_verify_fn standard_webhooks_verify;
 

@@ -147,7 +147,8 @@ static bool is_well_formed(const struct delivery *delivery)
 {
 	return !delivery->doubled &&
 	       wire_is_visible(delivery->id, LIMIT_DELIVERY_ID_BYTES) &&
-	       (!delivery->fal || wire_is_visible(delivery->user, 255)) &&
+	       (delivery->fal ? wire_is_visible(delivery->user, 255)
+			      : !strchr(delivery->id, '.')) &&
 	       is_timely(delivery->timestamp);
 }
 

@@ -167,6 +167,37 @@ static void one_value_has_one_base64(void **state)
 	}
 }
 
+static void loose_base64_is_what_people_paste(void **state)
+{
+	static const struct {
+		const char *text, *bytes; /* NULL: refused all the same */
+	} cases[] = {
+		{ "Zm9v", "foo" },	{ "Zm9vYg==", "foob" },
+		{ "Zm9vYg", "foob" },	{ "Zm9vYg=", "foob" },
+		{ "Zm9vYh", "foob" },	{ "Zm9vYmF=", "fooba" },
+		{ "Zm9vYmF", "fooba" }, { "", "" },
+		{ "Zm9vY", NULL },	{ "Zm 9", NULL },
+		{ "-_", NULL },		{ "====", NULL },
+		{ "Zg==Zg==", NULL },	{ "Zm9v\n", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		_cleanup_(arena_freep) struct arena *arena = arena_new(1000);
+		size_t size = 4711;
+		const uint8_t *bytes =
+			text_from_base64(cases[i].text, strlen(cases[i].text),
+					 TEXT_BASE64_LOOSE, arena, &size);
+
+		CHECK(cases[i].text,
+		      (bytes != NULL) == (cases[i].bytes != NULL));
+		if (!bytes)
+			continue;
+		CHECK_NUMBER(cases[i].text, size, strlen(cases[i].bytes));
+		CHECK(cases[i].text, memcmp(bytes, cases[i].bytes, size) == 0);
+	}
+}
+
 static void every_byte_survives_base64(void **state)
 {
 	_cleanup_(arena_freep) struct arena *arena = arena_new(1 << 20);
@@ -271,6 +302,7 @@ int main(void)
 		cmocka_unit_test(other_hex_is_refused_and_leaves_no_trace),
 		cmocka_unit_test(base64_goes_both_ways),
 		cmocka_unit_test(one_value_has_one_base64),
+		cmocka_unit_test(loose_base64_is_what_people_paste),
 		cmocka_unit_test(every_byte_survives_base64),
 		cmocka_unit_test(percent_encoding),
 		cmocka_unit_test(uuids),
