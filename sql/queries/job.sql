@@ -191,12 +191,18 @@ RETURNING job.id, job.status, job.cancel_requested_at IS NOT NULL AS cancel_requ
 -- child is released, failed or skipped. A child that ends here and has
 -- dependents of its own becomes due, so the next statement settles those.
 -- A job that runs again takes back what its end told those that still (or
--- again) wait: they wait for it once more.
+-- again) wait: they wait for it once more. Those that have ended get a new
+-- version, so that whoever revives one of them now, having read the parent as
+-- ended, decides again.
 --
 -- A provider id that comes with a move is kept in job_starts even if the
 -- job has moved on. all_or_none: a retry moves a whole set of jobs or none.
 -- Comes back: a row per job changed; n is the move's number, NULL for a
 -- dependent. A move without a row lost its race.
+--
+-- A row that was locked is written from what the lock showed, not from what
+-- the UPDATE finds: that is the snapshot's, older, and checked against the
+-- constraints before PostgreSQL sees that it is.
 --
 -- A move without a claim comes from outside (a webhook, a client). If it does
 -- not change the state it leaves a running lease alone. saw_cancel: the worker
@@ -215,7 +221,8 @@ WITH move AS MATERIALIZED (
                poll_attempts integer, start_failures integer, falters integer,
                store_failures integer, max_attempts integer)
 ), execution AS MATERIALIZED (
-    SELECT id
+    SELECT id, jobs_total, jobs_completed, jobs_failed, jobs_cancelled,
+           jobs_skipped, completed_at
       FROM executions
      WHERE id IN (SELECT job.execution_id
                     FROM move JOIN execution_jobs AS job ON job.id = move.id
@@ -223,14 +230,15 @@ WITH move AS MATERIALIZED (
      ORDER BY id
        FOR NO KEY UPDATE
 ), edge AS MATERIALIZED (
-    SELECT dependency.child_id
+    SELECT dependency.parent_id, dependency.child_id
       FROM move JOIN job_dependencies AS dependency ON dependency.parent_id = move.id
      WHERE job_is_terminal(move.becomes) AND NOT dependency.delivered
         OR job_is_terminal(move.was) AND NOT job_is_terminal(move.becomes)
            AND dependency.delivered
 ), locked AS MATERIALIZED (
     SELECT id, execution_id, provider, status, version, claim, attempt,
-           needs_left, holds_slot, on_dependency_failure,
+           needs_left, holds_slot, on_dependency_failure, next_poll_at,
+           unknown_since, provider_job_id, error_code, billed, completed_at,
            lease_until > now() AS leased,
            EXISTS (SELECT FROM job_dependencies
                     WHERE parent_id = execution_jobs.id) AS has_dependents
@@ -275,10 +283,16 @@ WITH move AS MATERIALIZED (
       FROM delivered GROUP BY child_id
 ), regained AS (
     SELECT child_id, count(*)::integer AS edges FROM restored GROUP BY child_id
+), overturned AS (
+    SELECT DISTINCT edge.child_id AS id
+      FROM edge JOIN moved AS parent ON parent.id = edge.parent_id
+     WHERE job_is_terminal(parent.was) AND NOT job_is_terminal(parent.becomes)
 ), change AS MATERIALIZED (
     SELECT locked.id, locked.execution_id, locked.provider, locked.attempt,
            locked.status AS was, locked.holds_slot AS held,
-           locked.has_dependents, moved.id IS NOT NULL AS asked,
+           locked.has_dependents, locked.next_poll_at, locked.unknown_since,
+           locked.provider_job_id, locked.error_code, locked.billed,
+           locked.completed_at, moved.id IS NOT NULL AS asked,
            CASE WHEN moved.id IS NOT NULL THEN moved.becomes
                 WHEN locked.status <> 'waiting' THEN locked.status
                 WHEN tally.bad > 0 AND locked.on_dependency_failure = 'fail' THEN 'failed'
@@ -288,8 +302,9 @@ WITH move AS MATERIALIZED (
                 ELSE 'waiting' END AS becomes,
            locked.needs_left - coalesce(tally.ended, 0)
                + coalesce(regained.edges, 0) AS needs_left,
-           moved.claim IS NULL AND moved.becomes = locked.status
-               AND locked.leased IS TRUE AS keeps_lease,
+           CASE WHEN moved.id IS NULL THEN job_is_terminal(locked.status)
+                ELSE moved.claim IS NULL AND moved.becomes = locked.status
+                     AND locked.leased IS TRUE END AS keeps_lease,
            limits.max_concurrent IS NOT NULL AS limited
       FROM locked
       LEFT JOIN moved ON moved.id = locked.id
@@ -298,6 +313,8 @@ WITH move AS MATERIALIZED (
       LEFT JOIN providers AS limits ON limits.name = locked.provider
      WHERE moved.id IS NOT NULL OR tally.child_id IS NOT NULL
         OR regained.child_id IS NOT NULL
+        OR job_is_terminal(locked.status)
+           AND locked.id IN (SELECT id FROM overturned)
 ), updated AS (
     UPDATE execution_jobs AS job
        SET status = change.becomes,
@@ -306,16 +323,16 @@ WITH move AS MATERIALIZED (
            lease_until = CASE WHEN change.keeps_lease THEN job.lease_until
                               ELSE now() + moved.lease_ms * interval '1 ms' END,
            next_poll_at = CASE
-               WHEN change.keeps_lease THEN job.next_poll_at
+               WHEN change.keeps_lease THEN change.next_poll_at
                WHEN change.becomes = 'waiting' THEN NULL
                WHEN job_is_terminal(change.becomes) THEN
                    CASE WHEN NOT change.asked AND change.was = 'waiting'
                              AND change.has_dependents THEN now()
-                        WHEN NOT change.asked THEN job.next_poll_at END
+                        WHEN NOT change.asked THEN change.next_poll_at END
                WHEN NOT change.asked THEN
-                   CASE WHEN change.was = 'waiting' THEN now() ELSE job.next_poll_at END
+                   CASE WHEN change.was = 'waiting' THEN now() ELSE change.next_poll_at END
                WHEN moved.lease_ms IS NOT NULL THEN now() + moved.lease_ms * interval '1 ms'
-               WHEN moved.due_ms IS NULL THEN job.next_poll_at
+               WHEN moved.due_ms IS NULL THEN change.next_poll_at
                WHEN change.becomes = 'processing' AND moved.saw_cancel IS NOT TRUE
                     AND job.cancel_requested_at IS NOT NULL THEN now()
                ELSE least(now() + moved.due_ms * interval '1 ms',
@@ -329,11 +346,11 @@ WITH move AS MATERIALIZED (
                ELSE job.deadline_at END,
            holds_slot = job_may_render(change.becomes) AND (change.held OR change.limited),
            attempt = CASE WHEN change.becomes = 'starting' AND change.was = 'queued'
-                          THEN job.attempt + 1 ELSE job.attempt END,
+                          THEN change.attempt + 1 ELSE change.attempt END,
            started_at = CASE WHEN change.becomes = 'starting' AND change.was = 'queued'
                              THEN now() ELSE job.started_at END,
            unknown_since = CASE WHEN change.becomes <> 'start_unknown' THEN NULL
-                                ELSE coalesce(job.unknown_since, now()) END,
+                                ELSE coalesce(change.unknown_since, now()) END,
            restart_if_absent = change.becomes IN ('start_unknown', 'storing', 'processing')
                AND coalesce(moved.restart_if_absent, job.restart_if_absent),
            poll_attempts = CASE WHEN change.becomes <> change.was THEN 0
@@ -352,11 +369,11 @@ WITH move AS MATERIALIZED (
                ELSE job.cancel_tried_at END,
            provider_job_id = CASE
                WHEN change.becomes IN ('queued', 'waiting', 'starting') THEN NULL
-               WHEN moved.attempt <> job.attempt THEN job.provider_job_id
-               ELSE coalesce(moved.provider_job_id, job.provider_job_id) END,
+               WHEN moved.attempt <> change.attempt THEN change.provider_job_id
+               ELSE coalesce(moved.provider_job_id, change.provider_job_id) END,
            provider_ref = CASE
                WHEN change.becomes IN ('queued', 'waiting', 'starting') THEN NULL
-               WHEN moved.attempt <> job.attempt THEN job.provider_ref
+               WHEN moved.attempt <> change.attempt THEN job.provider_ref
                ELSE coalesce(moved.provider_ref, job.provider_ref) END,
            progress = CASE
                WHEN change.becomes = 'completed' THEN 1
@@ -374,9 +391,9 @@ WITH move AS MATERIALIZED (
            error_code = CASE
                WHEN NOT job_is_terminal(change.becomes) THEN moved.error_code
                WHEN change.asked AND NOT job_is_terminal(change.was) THEN moved.error_code
-               WHEN change.asked THEN coalesce(moved.error_code, job.error_code)
+               WHEN change.asked THEN coalesce(moved.error_code, change.error_code)
                WHEN change.was = 'waiting' THEN 'dependency_failed'
-               ELSE job.error_code END,
+               ELSE change.error_code END,
            error_message = CASE
                WHEN NOT job_is_terminal(change.becomes) THEN moved.error_message
                WHEN change.asked AND NOT job_is_terminal(change.was) THEN moved.error_message
@@ -387,12 +404,12 @@ WITH move AS MATERIALIZED (
            billed = CASE
                WHEN NOT job_is_terminal(change.becomes) THEN moved.billed
                WHEN change.asked AND NOT job_is_terminal(change.was) THEN moved.billed
-               WHEN change.asked THEN coalesce(moved.billed, job.billed)
+               WHEN change.asked THEN coalesce(moved.billed, change.billed)
                WHEN change.was = 'waiting' THEN 'no'
-               ELSE job.billed END,
+               ELSE change.billed END,
            completed_at = CASE
                WHEN NOT job_is_terminal(change.becomes) THEN NULL
-               WHEN job_is_terminal(change.was) THEN job.completed_at
+               WHEN job_is_terminal(change.was) THEN change.completed_at
                ELSE now() END
       FROM change LEFT JOIN moved ON moved.id = change.id
      WHERE job.id = change.id
@@ -408,17 +425,18 @@ WITH move AS MATERIALIZED (
      GROUP BY execution_id
 ), counted AS (
     UPDATE executions AS execution
-       SET jobs_completed = jobs_completed + delta.completed,
-           jobs_failed = jobs_failed + delta.failed,
-           jobs_cancelled = jobs_cancelled + delta.cancelled,
-           jobs_skipped = jobs_skipped + delta.skipped,
+       SET jobs_completed = held.jobs_completed + delta.completed,
+           jobs_failed = held.jobs_failed + delta.failed,
+           jobs_cancelled = held.jobs_cancelled + delta.cancelled,
+           jobs_skipped = held.jobs_skipped + delta.skipped,
            completed_at = CASE
-               WHEN jobs_completed + jobs_failed + jobs_cancelled + jobs_skipped
-                    + delta.completed + delta.failed + delta.cancelled + delta.skipped
-                    < jobs_total THEN NULL
-               ELSE coalesce(completed_at, now()) END
-      FROM execution_delta AS delta
-     WHERE execution.id = delta.execution_id
+               WHEN held.jobs_completed + held.jobs_failed
+                    + held.jobs_cancelled + held.jobs_skipped + delta.completed
+                    + delta.failed + delta.cancelled + delta.skipped
+                    < held.jobs_total THEN NULL
+               ELSE coalesce(held.completed_at, now()) END
+      FROM execution_delta AS delta JOIN execution AS held ON held.id = delta.execution_id
+     WHERE execution.id = held.id
 ), slot_delta AS (
     SELECT provider,
            sum((job_may_render(becomes) AND (held OR limited))::integer
@@ -428,14 +446,14 @@ WITH move AS MATERIALIZED (
     HAVING sum((job_may_render(becomes) AND (held OR limited))::integer
                - held::integer) <> 0
 ), slot AS MATERIALIZED (
-    SELECT name
+    SELECT name, in_use
       FROM providers
      WHERE name IN (SELECT provider FROM slot_delta)
      ORDER BY name
        FOR NO KEY UPDATE
 ), slotted AS (
     UPDATE providers
-       SET in_use = providers.in_use + slot_delta.jobs
+       SET in_use = slot.in_use + slot_delta.jobs
       FROM slot_delta JOIN slot ON slot.name = slot_delta.provider
      WHERE providers.name = slot_delta.provider
 ), started AS (
@@ -542,14 +560,14 @@ WITH dead AS (
      WHERE job.id = dead.id
     RETURNING job.id
 ), slot AS (
-    SELECT name
+    SELECT name, in_use
       FROM providers
      WHERE name IN (SELECT provider FROM dead WHERE holds_slot)
      ORDER BY name
        FOR NO KEY UPDATE
 ), slotted AS (
     UPDATE providers
-       SET in_use = in_use - news.jobs
+       SET in_use = slot.in_use - news.jobs
       FROM (SELECT provider, count(*)::integer AS jobs
               FROM dead WHERE holds_slot GROUP BY provider) AS news
       JOIN slot ON slot.name = news.provider
