@@ -88,6 +88,7 @@ STORE_SRC    := $(filter %_test.c,$(call sources,tests/store))
 FUZZ_SRC     := $(filter-out %/replay.c,$(call sources,tests/fuzz))
 DB_HELP_SRC  := $(filter-out %_test.c,$(call sources,tests/db))
 BENCH_SRC    := $(call sources,tests/bench)
+SSRF_SRC     := $(call sources,tests/ssrf)
 
 PROGRAMS := $(patsubst %,$(BUILD)/%,\
 	$(if $(wildcard fcgi/main.c),rushes-fcgi) \
@@ -96,10 +97,12 @@ PROGRAMS := $(patsubst %,$(BUILD)/%,\
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC) $(DB_SRC) $(STORE_SRC))
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRC))
 FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
+FETCHER  := $(patsubst %.c,$(BUILD)/%,$(SSRF_SRC))
 GEN      := $(BUILD)/gen/queries.inc $(BUILD)/gen/migrations.inc
 ALL_SRC  := $(PURE_SRC) $(WORK_SRC) $(call sources,fcgi poller) \
 	$(SUPPORT_SRC) $(SIM_SRC) $(STACK_SRC) $(UNIT_SRC) $(DB_SRC) \
-	$(DB_HELP_SRC) $(STORE_SRC) $(BENCH_SRC) $(call sources,tests/fuzz)
+	$(DB_HELP_SRC) $(STORE_SRC) $(BENCH_SRC) $(SSRF_SRC) \
+	$(call sources,tests/fuzz)
 HDRS     := $(sort $(shell find common fcgi poller tests -name '*.h' \
 	-not -path '*/node_modules/*'))
 
@@ -109,7 +112,7 @@ HDRS     := $(sort $(shell find common fcgi poller tests -name '*.h' \
 	deps-fuzz up down demo check check-headers bench fuzz lint asan install \
 	uninstall hooks help clean FORCE
 all: $(PROGRAMS)
-tests: all $(TESTS) $(FUZZERS)
+tests: all $(TESTS) $(FUZZERS) $(FETCHER)
 benches: all $(BENCHES)
 fuzzers: $(FUZZERS)
 
@@ -179,7 +182,7 @@ $(WORK_TESTS): %: %.o $(call obj,$(DB_HELP_SRC)) $(BUILD)/tests/support.a \
 	$(LINK) $(filter-out $(if $(filter $(BUILD)/tests/db/%,$@),,\
 		$(call obj,$(DB_HELP_SRC))),$^) $(ALL_LDLIBS) -lcmocka
 
-$(BENCHES): %: %.o $(BUILD)/fcgi.a $(BUILD)/poller.a $(BUILD)/common.a
+$(BENCHES) $(FETCHER): %: %.o $(BUILD)/fcgi.a $(BUILD)/poller.a $(BUILD)/common.a
 	$(LINK) $^ $(ALL_LDLIBS)
 
 # With libFuzzer's own main() for "make fuzz", else with one that replays.
