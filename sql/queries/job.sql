@@ -205,7 +205,9 @@ RETURNING job.id, job.status, job.cancel_requested_at IS NOT NULL AS cancel_requ
 -- constraints before PostgreSQL sees that it is.
 --
 -- A move without a claim comes from outside (a webhook, a client). If it does
--- not change the state it leaves a running lease alone. saw_cancel: the worker
+-- not change the state it leaves a running lease alone; if it does, it raises
+-- the claim as well: whoever had the job shall not find it again when it comes
+-- back to the state that was claimed. saw_cancel: the worker
 -- knew of the cancel request; if it did not, the job is due at once.
 WITH move AS MATERIALIZED (
     SELECT *
@@ -319,6 +321,8 @@ WITH move AS MATERIALIZED (
     UPDATE execution_jobs AS job
        SET status = change.becomes,
            version = job.version + 1,
+           claim = job.claim + (change.asked AND moved.claim IS NULL
+                                AND change.becomes <> change.was)::integer,
            needs_left = change.needs_left,
            lease_until = CASE WHEN change.keeps_lease THEN job.lease_until
                               ELSE now() + moved.lease_ms * interval '1 ms' END,

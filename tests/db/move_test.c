@@ -176,6 +176,48 @@ static void a_paid_id_is_kept_by_a_move_that_is_lost(void **state)
 	check_status(one.job[0], "storing");
 }
 
+/* It may come back to the state in which a worker claimed it, but not to that
+ * worker: what it learned is about the time before. */
+static void a_move_from_outside_fences_the_worker_off(void **state)
+{
+	struct claimed claimed[1];
+	struct pipeline one;
+	struct move move;
+
+	(void)state;
+	fixture_submit(db, "outside", "fail",
+		       &(const struct shape){ 1, NULL, 0 }, &one);
+	fixture_bring(db, one.job[0], "outside", JOB_START_UNKNOWN);
+	assert_int_equal(fixture_claim(db, "outside", "start_unknown", 1, 60000,
+				       claimed),
+			 1);
+	/* one that leaves the state as it is does not */
+	move = fixture_move(one.job[0], JOB_START_UNKNOWN, JOB_CANCEL,
+			    MOVE_ANY);
+	move.cancel = true;
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	assert_int_equal(fixture_number("SELECT claim FROM execution_jobs "
+					"WHERE id = '%s'",
+					one.job[0]),
+			 claimed[0].claim);
+
+	move = fixture_move(one.job[0], JOB_START_UNKNOWN, JOB_PROVIDER_FAILED,
+			    MOVE_ANY);
+	move.billed = "unknown";
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	move = fixture_move(one.job[0], JOB_FAILED, JOB_RETRY_RECONCILE,
+			    MOVE_ANY);
+	move.due_ms = 0;
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	check_status(one.job[0], "start_unknown");
+
+	move = fixture_move(one.job[0], JOB_START_UNKNOWN, JOB_GAVE_UP,
+			    claimed[0].claim);
+	assert_int_equal(fixture_apply(db, &move), MOVE_LOST);
+	check_status(one.job[0], "start_unknown");
+	fixture_check_invariants();
+}
+
 static void a_bad_move_fails_alone(void **state)
 {
 	_cleanup_(arena_freep) struct arena *arena = fixture_arena();
@@ -267,6 +309,7 @@ int main(void)
 		cmocka_unit_test(a_stale_worker_changes_nothing),
 		cmocka_unit_test(an_old_version_changes_nothing),
 		cmocka_unit_test(a_paid_id_is_kept_by_a_move_that_is_lost),
+		cmocka_unit_test(a_move_from_outside_fences_the_worker_off),
 		cmocka_unit_test(a_bad_move_fails_alone),
 		cmocka_unit_test(two_moves_of_one_job_do_not_both_win),
 		cmocka_unit_test(asking_to_cancel_leaves_a_lease_alone),
