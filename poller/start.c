@@ -347,6 +347,8 @@ static void on_prepared(struct work *work, int error, const struct fault *fault)
 /* @return whether there is no use in starting it; it is ended then */
 static bool is_hopeless(struct work *work)
 {
+	struct move move;
+
 	/* clang-format off */
 	static const struct {
 		const char *provider;
@@ -359,6 +361,13 @@ static bool is_hopeless(struct work *work)
 	/* clang-format on */
 	const char *why = "its provider is not configured";
 
+	/* Cancelling was asked for while a start was on the wire, and that
+	 * one did not come to anything. */
+	if (work->cancel_requested) {
+		move = work_move(work, JOB_CANCEL);
+		work_send(work, &move, NULL);
+		return true;
+	}
 	if (work->deadline_passed) {
 		work_fail(work, JOB_DEADLINE, "deadline_exceeded",
 			  "the deadline passed before the job was started",

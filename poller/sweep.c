@@ -48,6 +48,22 @@ static int release_expired(struct poller *poller, struct arena *arena)
 
 /* ---- deadlines ----------------------------------------------------------- */
 
+static void explain_overdue(int32_t attempt, struct move *move)
+{
+	move->error_code = "deadline_exceeded";
+	if (move->was == JOB_QUEUED) {
+		move->error_message = "the deadline passed before the job was "
+				      "started";
+		move->billed = job_billed_name(JOB_BILLED_NO);
+	} else {
+		move->error_message = "the deadline passed while the provider "
+				      "could not be asked";
+		move->billed = job_billed_name(JOB_BILLED_UNKNOWN);
+		move->attempt = attempt;
+		move->stray = true;
+	}
+}
+
 static int read_overdue(const PGresult *result, int index, struct arena *arena,
 			struct move *ret, struct fault *reterr_fault)
 {
@@ -58,31 +74,24 @@ static int read_overdue(const PGresult *result, int index, struct arena *arena,
 	enum job_state state = job_state_from_name(db_row_text(&row, "status"));
 	int64_t version = db_row_int64(&row, "version");
 	int32_t attempt = db_row_int32(&row, "attempt");
+	bool to_cancel =
+		db_row_bool(&row, "cancel_requested") && state == JOB_QUEUED;
+	enum job_event event = to_cancel ? JOB_CANCEL : JOB_DEADLINE;
 	struct job_decision decision;
 	int r = db_row_end(&row, reterr_fault);
 
 	if (r < 0)
 		return r;
 	if (strlen(id) != UUID_SIZE - 1 ||
-	    job_decide(state, JOB_DEADLINE, &decision) != 0)
+	    job_decide(state, event, &decision) != 0)
 		return fault_set(reterr_fault, -EBADMSG,
 				 "an overdue job in an odd state");
-	*ret = move_init(id, JOB_DEADLINE, state, &decision);
+	*ret = move_init(id, event, state, &decision);
 	ret->version = version;
 	ret->execution_id = execution_id;
 	ret->provider = provider;
-	ret->error_code = "deadline_exceeded";
-	if (state == JOB_QUEUED) {
-		ret->error_message = "the deadline passed before the job was "
-				     "started";
-		ret->billed = job_billed_name(JOB_BILLED_NO);
-	} else {
-		ret->error_message = "the deadline passed while the provider "
-				     "could not be asked";
-		ret->billed = job_billed_name(JOB_BILLED_UNKNOWN);
-		ret->attempt = attempt;
-		ret->stray = true;
-	}
+	if (!to_cancel)
+		explain_overdue(attempt, ret);
 	return 0;
 }
 

@@ -172,6 +172,10 @@ static int decide_event(const struct conf *conf, const struct target *target,
 		return r;
 	if (r > 0)
 		return DECIDED_NOTE;
+	/* Cancelling was asked for while nobody could cancel: now somebody
+	 * can, so the job is due at once. */
+	if (ret->becomes == JOB_PROCESSING && ret->was != JOB_PROCESSING)
+		ret->saw_cancel = false;
 	item->wake = ret->becomes != target->state;
 	ret->delivery_key = item->delivery_key;
 	return DECIDED_MOVE;

@@ -208,7 +208,8 @@ RETURNING job.id, job.status, job.cancel_requested_at IS NOT NULL AS cancel_requ
 -- not change the state it leaves a running lease alone; if it does, it raises
 -- the claim as well: whoever had the job shall not find it again when it comes
 -- back to the state that was claimed. saw_cancel: the worker
--- knew of the cancel request; if it did not, the job is due at once.
+-- knew of the cancel request; if it did not, the job is due at once. So is one
+-- that would be started again and is to be cancelled instead.
 WITH move AS MATERIALIZED (
     SELECT *
       FROM json_to_recordset($1::json) AS move (
@@ -337,8 +338,10 @@ WITH move AS MATERIALIZED (
                    CASE WHEN change.was = 'waiting' THEN now() ELSE change.next_poll_at END
                WHEN moved.lease_ms IS NOT NULL THEN now() + moved.lease_ms * interval '1 ms'
                WHEN moved.due_ms IS NULL THEN change.next_poll_at
-               WHEN change.becomes = 'processing' AND moved.saw_cancel IS NOT TRUE
-                    AND job.cancel_requested_at IS NOT NULL THEN now()
+               WHEN job.cancel_requested_at IS NOT NULL
+                    AND (change.becomes = 'processing' AND moved.saw_cancel IS NOT TRUE
+                         OR change.becomes = 'queued' AND job_may_render(change.was))
+                   THEN now()
                ELSE least(now() + moved.due_ms * interval '1 ms',
                           CASE WHEN change.becomes <> 'storing'
                                     AND job.deadline_at > now() THEN job.deadline_at END)
@@ -581,14 +584,15 @@ SELECT count(*) AS jobs FROM freed;
 
 -- name: job_overdue
 -- params: most integer
--- Jobs whose deadline has passed although no lane could take them: queued
--- ones (no slot, no token, breaker open) at once; those that may be rendering
--- after two minutes, in which they are asked about once more. Not claimed: the
--- move compares the version.
-SELECT id, execution_id, name, provider, status, version, attempt
+-- Jobs whose time is over although no lane could take them: queued ones (no
+-- slot, no token, breaker open) at the deadline, or at once if they are to be
+-- cancelled; those that may be rendering after two minutes, in which they are
+-- asked about once more. Not claimed: the move compares the version.
+SELECT id, execution_id, name, provider, status, version, attempt,
+       cancel_requested_at IS NOT NULL AS cancel_requested
   FROM execution_jobs
  WHERE next_poll_at IS NOT NULL
-   AND (status = 'queued' AND deadline_at <= now()
+   AND (status = 'queued' AND (deadline_at <= now() OR cancel_requested_at IS NOT NULL)
         OR status IN ('start_unknown', 'processing')
            AND deadline_at <= now() - interval '2 minutes')
    AND (lease_until IS NULL OR lease_until < now())

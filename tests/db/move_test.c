@@ -301,6 +301,30 @@ static void asking_to_cancel_leaves_a_lease_alone(void **state)
 			 1);
 }
 
+/* The start did not come to anything, and is not to be sent again. */
+static void what_is_to_be_cancelled_does_not_wait_for_its_turn(void **state)
+{
+	struct pipeline one;
+	struct move move;
+
+	(void)state;
+	fixture_submit(db, "turn", "fail", &(const struct shape){ 1, NULL, 0 },
+		       &one);
+	fixture_bring(db, one.job[0], "turn", JOB_STARTING);
+	move = fixture_move(one.job[0], JOB_STARTING, JOB_CANCEL, MOVE_ANY);
+	move.cancel = true;
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	move = fixture_move(one.job[0], JOB_STARTING, JOB_THROTTLED, MOVE_ANY);
+	move.due_ms = 3600000;
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	assert_int_equal(fixture_number("SELECT count(*) FROM execution_jobs "
+					"WHERE id = '%s' AND status = 'queued' "
+					"AND next_poll_at <= now() AND "
+					"cancel_requested_at IS NOT NULL",
+					one.job[0]),
+			 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -313,6 +337,8 @@ int main(void)
 		cmocka_unit_test(a_bad_move_fails_alone),
 		cmocka_unit_test(two_moves_of_one_job_do_not_both_win),
 		cmocka_unit_test(asking_to_cancel_leaves_a_lease_alone),
+		cmocka_unit_test(
+			what_is_to_be_cancelled_does_not_wait_for_its_turn),
 	};
 
 	return cmocka_run_group_tests(tests, open_db, close_db);

@@ -139,6 +139,37 @@ static void a_webhook_may_be_faster_than_the_starts_answer(void **state)
 	fixture_check_invariants();
 }
 
+/* Its poller did not know of the cancel, and need not wait for its next look
+ * to hear of it. */
+static void a_start_that_is_to_be_cancelled_is_due_when_it_reports(void **state)
+{
+	static const enum job_state states[] = { JOB_STARTING,
+						 JOB_START_UNKNOWN };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(states); i++) {
+		const char *name = job_state_name(states[i]);
+		const char *id = job_in(states[i]);
+		struct webhook_item item = genuine(id, 1, JOB_PROGRESS, "d1");
+		struct move move =
+			fixture_move(id, states[i], JOB_CANCEL, MOVE_ANY);
+
+		move.cancel = true;
+		CHECK_NUMBER(name, fixture_apply(db, &move), MOVE_DONE);
+		item.event.provider_job_id =
+			arena_printf(arena, "to-cancel-%s", name);
+		commit(&item);
+		check_status(id, "processing");
+		CHECK_NUMBER(name,
+			     fixture_number("SELECT count(*) FROM "
+					    "execution_jobs WHERE id = '%s' "
+					    "AND next_poll_at <= now()",
+					    id),
+			     1);
+	}
+	fixture_check_invariants();
+}
+
 static void many_of_one_job_are_all_heard(void **state)
 {
 	const char *id = job_in(JOB_PROCESSING);
@@ -353,6 +384,8 @@ int main(void)
 		cmocka_unit_test(a_result_is_taken_once),
 		cmocka_unit_test(
 			a_webhook_may_be_faster_than_the_starts_answer),
+		cmocka_unit_test(
+			a_start_that_is_to_be_cancelled_is_due_when_it_reports),
 		cmocka_unit_test(many_of_one_job_are_all_heard),
 		cmocka_unit_test(after_the_end_nothing_changes),
 		cmocka_unit_test(a_start_that_was_overtaken_is_a_stray),

@@ -176,6 +176,58 @@ suite("cancel", { settings, concurrency: 6 }, (test) => {
 			});
 	}
 
+	test("starting: a start that is put off is not sent again",
+		async (stack) => {
+			const { id, ids } = await stack.submit([
+				still("a", {
+					start: {
+						status: 429,
+						times: 1,
+						latency_ms: 2500,
+						retry_after_s: 60,
+					},
+				}),
+			]);
+
+			await stack.jobIn(ids.a, "starting");
+			await cancel(stack, ids.a, [202]);
+			const job = await stack.ended(ids.a, "cancelled", 30);
+			const events = await stack.events(ids.a);
+
+			assert.equal(job.attempt, 1);
+			assert.deepEqual(await stack.startsOf(ids.a), []);
+			assert.deepEqual(events.slice(-2).map((e) => e.event),
+				["throttled", "cancel"]);
+			await stack.check(id);
+		});
+
+	test("starting: nor is it while its provider is full", async (stack) => {
+		// one slot, which the second takes when the first is put off
+		const first = await stack.submit([
+			veo("a", {
+				start: {
+					status: 429,
+					times: 1,
+					latency_ms: 2500,
+					retry_after_s: 60,
+				},
+			}),
+		]);
+
+		await stack.jobIn(first.ids.a, "starting");
+		const second = await stack.submit([
+			veo("a", { outcome: "never" }, { deadline_s: 600 }),
+		]);
+
+		await cancel(stack, first.ids.a, [202]);
+		await stack.jobIn(second.ids.a, "processing", 30);
+		await stack.ended(first.ids.a, "cancelled", 30);
+		assert.deepEqual(await stack.startsOf(first.ids.a), []);
+		await cancel(stack, second.ids.a, [202]);
+		await stack.ended(second.ids.a, "cancelled", 30);
+		await stack.check(first.id, second.id);
+	});
+
 	test("what has ended is not cancelled", async (stack) => {
 		const { id, ids } = await stack.submit([still("a")]);
 
