@@ -133,13 +133,6 @@ static void ended(struct work *work, const struct provider_event *event)
 {
 	struct move move;
 
-	/* Retried on request, and what was started then is of no use: that
-	 * leaves nothing to adopt, so the retry is a new start. */
-	if (work->job.state == JOB_START_UNKNOWN && work->restart_if_absent &&
-	    event->kind != JOB_RENDERED) {
-		reconcile_absent(work, event->error_message);
-		return;
-	}
 	if (!work_decide(work, event, &move))
 		return;
 	if (!move.provider_job_id)

@@ -63,12 +63,11 @@ static void give_up(struct work *work)
 	work_send(work, &move, NULL);
 }
 
-void reconcile_absent(struct work *work, const char *why)
+static void be_absent(struct work *work)
 {
 	struct move move = work_move(work, JOB_ABSENT);
 
 	move.due_ms = 0;
-	move.detail = why;
 	work_send(work, &move, NULL);
 }
 
@@ -81,7 +80,7 @@ void reconcile_wait(struct work *work, const struct provider_event *event)
 	struct move move;
 
 	if (kind == JOB_NOT_FOUND_YET && work->restart_if_absent) {
-		reconcile_absent(work, NULL);
+		be_absent(work);
 		return;
 	}
 	if (is_over(work)) {

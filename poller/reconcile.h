@@ -17,9 +17,6 @@ void reconcile_begin(struct work *work);
 /* It was not found, or could not be asked for: wait, or give up. */
 void reconcile_wait(struct work *work, const struct provider_event *event);
 
-/* A retry on request may start it again: there is nothing to adopt. */
-void reconcile_absent(struct work *work, const char *why);
-
 /**
  * When to look next.
  *

@@ -263,6 +263,7 @@ struct advance_job work_advance_job(const struct work *work)
 		.start_failures = work->start_failures,
 		.falters = work->falters,
 		.cancel_requested = work->cancel_requested,
+		.restart_if_absent = work->restart_if_absent,
 		.via = "polling",
 	};
 }

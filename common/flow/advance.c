@@ -22,11 +22,28 @@ static bool from_webhook(const struct advance_job *job)
 	return job->claim == MOVE_ANY;
 }
 
+/* What an event means to a retry that looks for the last start. */
+static enum job_event settle_retry(const struct advance_job *job,
+				   enum job_event event)
+{
+	if (!job->restart_if_absent || job->cancel_requested)
+		return event;
+	if (job->state == JOB_START_UNKNOWN &&
+	    (event == JOB_PROVIDER_FAILED || event == JOB_PROVIDER_FALTERED ||
+	     event == JOB_PROVIDER_CANCELLED))
+		return JOB_ABSENT;
+	/* Not the client but we cancelled it, before the retry. */
+	if (job->state == JOB_PROCESSING && event == JOB_PROVIDER_CANCELLED)
+		return JOB_PROVIDER_FALTERED;
+	return event;
+}
+
 /* What an event means once its tries are counted. */
 static enum job_event settle_tries(const struct conf *conf,
 				   const struct advance_job *job,
 				   enum job_event event)
 {
+	event = settle_retry(job, event);
 	if (event == JOB_NOT_STARTED &&
 	    job->start_failures + 1 > conf->start_retries)
 		return JOB_REFUSED;
@@ -96,6 +113,10 @@ static void plan(const struct conf *conf, const struct advance_job *job,
 			move->start_failures = job->start_failures + 1;
 		if (move->event == JOB_PROVIDER_FALTERED)
 			move->falters = job->falters + 1;
+		if (move->event == JOB_ABSENT) {
+			move->due_ms = 0;
+			break;
+		}
 		/* attempt grows with every start, throttled ones too */
 		move->due_ms = restart_delay_ms(
 			move->event == JOB_NOT_STARTED ? job->start_failures

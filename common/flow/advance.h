@@ -28,7 +28,8 @@ struct advance_job {
 	int32_t start_failures;
 	int32_t falters;
 	bool cancel_requested;
-	const char *via; /* webhook or polling */
+	bool restart_if_absent; /* retried: look for the last start first */
+	const char *via;	/* webhook or polling */
 };
 
 /**
@@ -37,7 +38,9 @@ struct advance_job {
  * Takes care of what depends on counters: JOB_NOT_STARTED becomes JOB_REFUSED
  * after START_RETRIES, JOB_PROVIDER_FALTERED becomes JOB_PROVIDER_FAILED after
  * max_attempts; waits grow with full jitter and never undercut the provider's
- * wish; a cancelled job that fails in passing is not tried again.
+ * wish; a cancelled job that fails in passing is not tried again. Where a retry
+ * looks for the last start and that one has ended without a result, or ends
+ * because we had it cancelled, there is nothing to adopt: it is a new start.
  *
  * @return 0 and *ret; JOB_E_STALE or JOB_E_ILLEGAL as job_decide(), when
  *	   there is nothing to do; -ENOMEM

@@ -57,6 +57,7 @@ struct target {
 	const char *execution_id;
 	const char *provider;
 	const char *known_id; /* the provider's, of the attempt it is about */
+	bool was_accepted;    /* that attempt */
 	enum job_state state;
 	int64_t version;
 	int32_t attempt;
@@ -64,6 +65,7 @@ struct target {
 	int32_t falters;
 	int32_t start_failures;
 	bool cancel_requested;
+	bool restart_if_absent;
 	bool repeated;
 };
 
@@ -78,6 +80,7 @@ static int read_target(const PGresult *rows, int i, struct arena *arena,
 		.execution_id = db_row_text(&row, "execution_id"),
 		.provider = db_row_text(&row, "provider"),
 		.known_id = db_row_text_or_null(&row, "known_id"),
+		.was_accepted = db_row_bool(&row, "was_accepted"),
 		.state = job_state_from_name(db_row_text(&row, "status")),
 		.version = db_row_int64(&row, "version"),
 		.attempt = db_row_int32(&row, "attempt"),
@@ -85,6 +88,7 @@ static int read_target(const PGresult *rows, int i, struct arena *arena,
 		.falters = db_row_int32(&row, "falters"),
 		.start_failures = db_row_int32(&row, "start_failures"),
 		.cancel_requested = db_row_bool(&row, "cancel_requested"),
+		.restart_if_absent = db_row_bool(&row, "restart_if_absent"),
 		.repeated = db_row_bool(&row, "repeated"),
 	};
 	int r;
@@ -163,6 +167,7 @@ static int decide_event(const struct conf *conf, const struct target *target,
 		.start_failures = target->start_failures,
 		.falters = target->falters,
 		.cancel_requested = target->cancel_requested,
+		.restart_if_absent = target->restart_if_absent,
 		.via = "webhook",
 	};
 	int r;
@@ -220,6 +225,15 @@ static bool may_be_rendering(enum job_state state)
 	return state == JOB_PROCESSING || state == JOB_START_UNKNOWN;
 }
 
+/* It was heard of before, and is over, or the job would not be queued: that it
+ * ran is old news. A start taken for lost was not heard of. */
+static bool is_outdated(const struct webhook_item *item,
+			const struct target *target)
+{
+	return target->state == JOB_QUEUED && target->was_accepted &&
+	       item->event.kind == JOB_PROGRESS;
+}
+
 /* @return DECIDED_…; -ENOMEM */
 static int decide(const struct conf *conf, const struct target *target,
 		  struct webhook_item *item, struct arena *arena,
@@ -244,6 +258,8 @@ static int decide(const struct conf *conf, const struct target *target,
 	if (is_hint(item))
 		return may_be_rendering(target->state) ? DECIDED_POKE
 						       : DECIDED_OUTCOME;
+	if (is_outdated(item, target))
+		return DECIDED_NOTE;
 	return decide_event(conf, target, item, arena, ret, reterr_fault);
 }
 

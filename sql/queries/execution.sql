@@ -174,22 +174,24 @@ SELECT provider FROM execution_jobs WHERE id = $1::uuid;
 -- params: ids uuid[], delivery_keys text[], attempts integer[]
 -- What a webhook's meaning depends on, a row per job asked for; n is its
 -- place in the arrays. attempt 0: the newest. known_id: the provider's id of
--- that attempt, if it is known.
+-- that attempt, if it is known; was_accepted: the provider said that it took it.
 SELECT asked.n, job.id, job.execution_id, job.name, job.provider, job.model,
        job.status, job.version, job.attempt, job.max_attempts, job.falters,
        job.start_failures, job.provider_ref,
-       (SELECT start.provider_job_id
-          FROM job_starts AS start
-         WHERE start.job_id = job.id
-           AND start.attempt = CASE asked.attempt WHEN 0 THEN job.attempt
-                                    ELSE asked.attempt END) AS known_id,
+       start.provider_job_id AS known_id,
+       coalesce(start.outcome = 'accepted', false) AS was_accepted,
        job.cancel_requested_at IS NOT NULL AS cancel_requested,
+       job.restart_if_absent,
        EXISTS (SELECT FROM webhook_inbox AS inbox
                 WHERE inbox.job_id = job.id
                   AND inbox.delivery_key = asked.delivery_key) AS repeated
   FROM unnest($1::uuid[], $2::text[], $3::integer[]) WITH ORDINALITY
        AS asked (id, delivery_key, attempt, n)
-  JOIN execution_jobs AS job ON job.id = asked.id;
+  JOIN execution_jobs AS job ON job.id = asked.id
+  LEFT JOIN job_starts AS start
+    ON start.job_id = job.id
+   AND start.attempt = CASE asked.attempt WHEN 0 THEN job.attempt
+                            ELSE asked.attempt END;
 
 -- name: job_poke
 -- params: ids uuid[]

@@ -196,7 +196,8 @@ RETURNING job.id, job.status, job.cancel_requested_at IS NOT NULL AS cancel_requ
 -- ended, decides again.
 --
 -- A provider id that comes with a move is kept in job_starts even if the
--- job has moved on. all_or_none: a retry moves a whole set of jobs or none.
+-- job has moved on. A start that a retry looks for is not cancelled any more.
+-- all_or_none: a retry moves a whole set of jobs or none.
 -- Comes back: a row per job changed; n is the move's number, NULL for a
 -- dependent. A move without a row lost its race.
 --
@@ -477,8 +478,13 @@ WITH move AS MATERIALIZED (
            answered_at = coalesce(start.answered_at, now()),
            cancel_at = CASE WHEN answer.stray
                                  AND coalesce(start.provider_job_id, answer.provider_job_id) IS NOT NULL
-                            THEN now() ELSE start.cancel_at END
-      FROM (SELECT DISTINCT ON (id, attempt) id, attempt, provider_job_id,
+                            THEN now()
+                            WHEN EXISTS (SELECT FROM moved
+                                          WHERE moved.n = answer.n
+                                            AND moved.becomes = 'start_unknown'
+                                            AND job_is_terminal(moved.was))
+                            THEN NULL ELSE start.cancel_at END
+      FROM (SELECT DISTINCT ON (id, attempt) n, id, attempt, provider_job_id,
                    provider_ref, start_outcome, coalesce(stray, false) AS stray
               FROM move
              WHERE attempt IS NOT NULL

@@ -264,8 +264,17 @@ static void a_start_that_may_be_paid_is_looked_for(void **state)
 		    "job_id = '%s'",
 		    one.job[0], one.job[0]);
 	fail_job(one.job[0], JOB_PROCESSING, "may_have_been_billed", "unknown");
+	/* nobody waited for it, until now */
+	fixture_sql("UPDATE job_starts SET cancel_at = now() WHERE job_id = "
+		    "'%s'",
+		    one.job[0]);
 	CHECK_NUMBER("retry", retry(one.job[0], &retried), 0);
 	CHECK_NUMBER("state", retried.state, JOB_START_UNKNOWN);
+	CHECK_NUMBER("it is not cancelled",
+		     fixture_number("SELECT count(*) FROM job_starts WHERE "
+				    "job_id = '%s' AND cancel_at IS NULL",
+				    one.job[0]),
+		     1);
 	CHECK_NUMBER("what is known is kept",
 		     fixture_number("SELECT count(*) FROM execution_jobs WHERE "
 				    "id = '%s' AND restart_if_absent AND "

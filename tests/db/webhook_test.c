@@ -170,6 +170,93 @@ static void a_start_that_is_to_be_cancelled_is_due_when_it_reports(void **state)
 	fixture_check_invariants();
 }
 
+/* As after a retry that looks for the last start. */
+static const char *job_looked_for(const char *provider_job_id)
+{
+	const char *id = job_in(JOB_START_UNKNOWN);
+
+	fixture_sql("UPDATE execution_jobs SET restart_if_absent = true WHERE "
+		    "id = '%s'; UPDATE job_starts SET provider_job_id = '%s' "
+		    "WHERE job_id = '%s'",
+		    id, provider_job_id, id);
+	return id;
+}
+
+static void a_retry_is_not_ended_by_what_was_started_before(void **state)
+{
+	const char *id = job_looked_for("old-1");
+	struct webhook_item item = genuine(id, 1, JOB_PROVIDER_CANCELLED, "d1");
+
+	(void)state;
+	item.event.provider_job_id = "old-1";
+	commit(&item);
+	CHECK_NUMBER("taken", item.outcome, WEBHOOK_TAKEN);
+	check_status(id, "queued");
+
+	/* it ran, once; now it is over */
+	item = genuine(id, 1, JOB_PROGRESS, "d2");
+	item.event.provider_job_id = "old-1";
+	commit(&item);
+	CHECK_NUMBER("late", item.outcome, WEBHOOK_NO_EFFECT);
+	CHECK_NUMBER("inbox", inbox(id), 2);
+	check_status(id, "queued");
+
+	/* a result is a result */
+	item = genuine(id, 1, JOB_RENDERED, "d3");
+	item.event.provider_job_id = "old-1";
+	commit(&item);
+	check_status(id, "storing");
+	fixture_check_invariants();
+}
+
+/* Reports may overtake each other. */
+static void late_progress_does_not_undo_a_failure(void **state)
+{
+	const char *id = job_in(JOB_STARTING);
+	const char *run = arena_printf(arena, "run-%s", id);
+	static const enum job_event order[] = {
+		JOB_PROGRESS,			     /* the start is heard of */
+		JOB_PROVIDER_FALTERED, JOB_PROGRESS, /* it took its time */
+	};
+	struct webhook_item item;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(order); i++) {
+		item = genuine(id, 1, order[i], arena_printf(arena, "d%zu", i));
+		item.event.provider_job_id = run;
+		commit(&item);
+		check_status(id, i == 0 ? "processing" : "queued");
+	}
+	CHECK_NUMBER("late", item.outcome, WEBHOOK_NO_EFFECT);
+	CHECK_NUMBER("falters",
+		     fixture_number("SELECT falters FROM execution_jobs WHERE "
+				    "id = '%s'",
+				    id),
+		     1);
+	fixture_check_invariants();
+}
+
+/* What was refused, as far as we knew, runs all the same: it is not paid for
+ * twice. */
+static void a_start_taken_for_lost_is_adopted_while_queued(void **state)
+{
+	const char *id = job_in(JOB_STARTING);
+	struct move move =
+		fixture_move(id, JOB_STARTING, JOB_NOT_STARTED, MOVE_ANY);
+	struct webhook_item item = genuine(id, 1, JOB_PROGRESS, "d1");
+
+	(void)state;
+	move.attempt = 1;
+	move.start_outcome = "not_started";
+	CHECK_NUMBER("put off", fixture_apply(db, &move), MOVE_DONE);
+	check_status(id, "queued");
+	item.event.provider_job_id = "not-lost";
+	commit(&item);
+	CHECK_NUMBER("taken", item.outcome, WEBHOOK_TAKEN);
+	check_status(id, "processing");
+	fixture_check_invariants();
+}
+
 static void many_of_one_job_are_all_heard(void **state)
 {
 	const char *id = job_in(JOB_PROCESSING);
@@ -386,6 +473,11 @@ int main(void)
 			a_webhook_may_be_faster_than_the_starts_answer),
 		cmocka_unit_test(
 			a_start_that_is_to_be_cancelled_is_due_when_it_reports),
+		cmocka_unit_test(
+			a_retry_is_not_ended_by_what_was_started_before),
+		cmocka_unit_test(late_progress_does_not_undo_a_failure),
+		cmocka_unit_test(
+			a_start_taken_for_lost_is_adopted_while_queued),
 		cmocka_unit_test(many_of_one_job_are_all_heard),
 		cmocka_unit_test(after_the_end_nothing_changes),
 		cmocka_unit_test(a_start_that_was_overtaken_is_a_stray),

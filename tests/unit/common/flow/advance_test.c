@@ -258,6 +258,78 @@ static void faltering_is_repeated_up_to_max_attempts(void **state)
 	}
 }
 
+static struct provider_event a_result(void)
+{
+	struct provider_event event = an_event(JOB_RENDERED);
+
+	event.provider_job_id = "p-1";
+	event.output = "{\"video\":\"https://example.net/a.mp4\"}";
+	event.media_count = 3;
+	event.media[0] = (struct provider_media){
+		.url = "https://example.net/a.mp4",
+		.content_type = "video/mp4",
+	};
+	event.media[1] = (struct provider_media){
+		.url = "https://example.net/\"b\".mp4",
+	};
+	event.media[2] = (struct provider_media){
+		.base64 = "AAAA",
+		.base64_bytes = 4,
+		.content_type = "video/mp4",
+	};
+	return event;
+}
+
+/* A retry that looks for the last start first: what has ended without a result
+ * is nothing to adopt. */
+static void a_retry_is_not_ended_by_the_start_before_it(void **state)
+{
+	static const struct {
+		enum job_state in;
+		enum job_event kind;
+		bool cancel_requested;
+		enum job_event event;
+	} cases[] = {
+		{ JOB_START_UNKNOWN, JOB_PROVIDER_FAILED, false, JOB_ABSENT },
+		{ JOB_START_UNKNOWN, JOB_PROVIDER_FALTERED, false, JOB_ABSENT },
+		{ JOB_START_UNKNOWN, JOB_PROVIDER_CANCELLED, false,
+		  JOB_ABSENT },
+		{ JOB_START_UNKNOWN, JOB_PROGRESS, false, JOB_PROGRESS },
+		{ JOB_START_UNKNOWN, JOB_RENDERED, false, JOB_RENDERED },
+		{ JOB_START_UNKNOWN, JOB_PROVIDER_FAILED, true,
+		  JOB_PROVIDER_FAILED },
+		{ JOB_START_UNKNOWN, JOB_PROVIDER_CANCELLED, true,
+		  JOB_PROVIDER_CANCELLED },
+		/* adopted: how it ends is how the job ends, unless our own
+		 * cancelling of before is what ends it */
+		{ JOB_PROCESSING, JOB_PROVIDER_FAILED, false,
+		  JOB_PROVIDER_FAILED },
+		{ JOB_PROCESSING, JOB_PROVIDER_CANCELLED, false,
+		  JOB_PROVIDER_FALTERED },
+		{ JOB_PROCESSING, JOB_PROVIDER_CANCELLED, true,
+		  JOB_PROVIDER_CANCELLED },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct provider_event event = cases[i].kind == JOB_RENDERED
+						      ? a_result()
+						      : an_event(cases[i].kind);
+		struct advance_job job = a_job(cases[i].in);
+		struct move move;
+
+		job.restart_if_absent = true;
+		job.cancel_requested = cases[i].cancel_requested;
+		move = moved(&job, &event);
+		assert_int_equal(move.event, cases[i].event);
+		if (move.event != JOB_ABSENT)
+			continue;
+		assert_int_equal(move.becomes, JOB_QUEUED);
+		assert_int_equal(move.due_ms, 0);
+		assert_string_equal(move.start_outcome, "accepted");
+	}
+}
+
 /* ---- times ----------------------------------------------------------------
  */
 
@@ -532,28 +604,6 @@ static void a_worker_says_whether_it_knew_of_the_cancel(void **state)
 /* ---- results --------------------------------------------------------------
  */
 
-static struct provider_event a_result(void)
-{
-	struct provider_event event = an_event(JOB_RENDERED);
-
-	event.provider_job_id = "p-1";
-	event.output = "{\"video\":\"https://example.net/a.mp4\"}";
-	event.media_count = 3;
-	event.media[0] = (struct provider_media){
-		.url = "https://example.net/a.mp4",
-		.content_type = "video/mp4",
-	};
-	event.media[1] = (struct provider_media){
-		.url = "https://example.net/\"b\".mp4",
-	};
-	event.media[2] = (struct provider_media){
-		.base64 = "AAAA",
-		.base64_bytes = 4,
-		.content_type = "video/mp4",
-	};
-	return event;
-}
-
 static void a_result_goes_to_storing_at_once(void **state)
 {
 	_cleanup_(arena_freep) struct arena *arena = arena_new(1 << 16);
@@ -627,6 +677,7 @@ int main(void)
 		cmocka_unit_test(starts_are_repeated_so_often_and_no_more),
 		cmocka_unit_test(throttling_costs_no_try),
 		cmocka_unit_test(faltering_is_repeated_up_to_max_attempts),
+		cmocka_unit_test(a_retry_is_not_ended_by_the_start_before_it),
 		cmocka_unit_test(looks_become_rarer_and_have_a_ceiling),
 		cmocka_unit_test(starts_wait_longer_each_time),
 		cmocka_unit_test(a_providers_wish_is_never_undercut),
