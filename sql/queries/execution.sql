@@ -181,17 +181,16 @@ SELECT asked.n, job.id, job.execution_id, job.name, job.provider, job.model,
        start.provider_job_id AS known_id,
        coalesce(start.outcome = 'accepted', false) AS was_accepted,
        job.cancel_requested_at IS NOT NULL AS cancel_requested,
-       job.restart_if_absent,
-       EXISTS (SELECT FROM webhook_inbox AS inbox
-                WHERE inbox.job_id = job.id
-                  AND inbox.delivery_key = asked.delivery_key) AS repeated
+       job.restart_if_absent, inbox.job_id IS NOT NULL AS repeated
   FROM unnest($1::uuid[], $2::text[], $3::integer[]) WITH ORDINALITY
        AS asked (id, delivery_key, attempt, n)
   JOIN execution_jobs AS job ON job.id = asked.id
   LEFT JOIN job_starts AS start
     ON start.job_id = job.id
    AND start.attempt = CASE asked.attempt WHEN 0 THEN job.attempt
-                            ELSE asked.attempt END;
+                            ELSE asked.attempt END
+  LEFT JOIN webhook_inbox AS inbox
+    ON inbox.job_id = job.id AND inbox.delivery_key = asked.delivery_key;
 
 -- name: job_poke
 -- params: ids uuid[]

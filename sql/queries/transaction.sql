@@ -15,5 +15,11 @@ ROLLBACK;
 -- and take arrays, whose length the planner guesses: it takes a plan for one
 -- element to be so much cheaper that it would plan anew each time, which costs
 -- more than the statement. None runs long enough for machine code to pay.
+-- A plan lasts as long as the connection, and was perhaps made while a table
+-- was still empty: so big tables are always entered by an index, row by row,
+-- whatever the planner believes of their size.
 SELECT set_config('plan_cache_mode', 'force_generic_plan', false),
-       set_config('jit', 'off', false);
+       set_config('jit', 'off', false),
+       set_config('enable_seqscan', 'off', false),
+       set_config('random_page_cost', '0.01', false),
+       set_config('cpu_operator_cost', '0.0001', false);

@@ -85,10 +85,37 @@ class Bench {
 	/** A stack as on a host, with the simulator at its fastest; stopped when
 	 * the case has ended. @param more  settings that differ */
 	async stack(more = {}) {
-		const stack = await Stack.start({ ...settings, ...more });
+		const all = { ...settings, ...more };
+
+		if (process.env.PROFILE)
+			all.POSTGRES_SETTINGS +=
+				" shared_preload_libraries=pg_stat_statements";
+		const stack = await Stack.start(all);
 
 		this.stacks.push(stack);
+		if (process.env.PROFILE)
+			await stack.sql("CREATE EXTENSION pg_stat_statements");
 		return stack;
+	}
+
+	/** With PROFILE=1: where the database spent its time. */
+	async profile() {
+		for (const stack of process.env.PROFILE ? this.stacks : []) {
+			const rows = await stack.query(`SELECT calls,
+				round(total_exec_time)::integer AS total_ms,
+				round(mean_exec_time::numeric, 3) AS mean_ms, rows,
+				round(wal_bytes / calls) AS wal_bytes_a_call,
+				regexp_replace(left(query, 300), '\\s+', ' ', 'g')
+					AS query
+				FROM pg_stat_statements
+				ORDER BY total_exec_time DESC LIMIT 12`);
+
+			for (const row of rows)
+				console.log(`  ${row.total_ms} ms, ${row.calls} calls ` +
+					`of ${row.mean_ms} ms, ${row.rows} rows, ` +
+					`${row.wal_bytes_a_call} WAL bytes a call: ` +
+					row.query.slice(0, 100));
+		}
 	}
 
 	/** A line about how it goes. */
@@ -116,6 +143,7 @@ async function runCase(name) {
 		const rows = await measure(bench);
 
 		failed = false;
+		await bench.profile();
 		fs.mkdirSync(path.join(build, "bench"), { recursive: true });
 		fs.writeFileSync(path.join(build, "bench", `${name}.json`),
 			`${JSON.stringify(rows, null, "\t")}\n`);
