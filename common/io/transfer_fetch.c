@@ -226,6 +226,7 @@ static int error_of_curl(const struct http_wire *wire, CURLcode code)
 		return wire->reached ? -EBADMSG : -EACCES;
 	case CURLE_URL_MALFORMAT:
 	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_BAD_CONTENT_ENCODING: /* also of the transfer */
 		return -EBADMSG;
 	case CURLE_OUT_OF_MEMORY:
 		return -ENOMEM;
