@@ -216,8 +216,6 @@ static void look(struct poller *poller)
 	poller->full = !claim_has_room(poller);
 	look_at(poller, poller->looked_at_ms + delay_ms);
 	rest(poller, r == 0);
-	if (poller->looked_at_ms >= poller->said_at_ms + SAY_EVERY_MS)
-		poller_say(poller);
 }
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
@@ -240,6 +238,18 @@ static int on_linger(sd_event_source *source, uint64_t usec, void *userdata)
 	poller->lingering = true;
 	if (!poller->stopping)
 		look(poller);
+	return 0;
+}
+
+/* Jobs move on without a look, too. */
+static int on_say(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct poller *poller = userdata;
+
+	(void)source;
+	(void)usec;
+	poller_say(poller);
+	poller_arm(poller->say_timer, SAY_EVERY_MS);
 	return 0;
 }
 
@@ -267,6 +277,9 @@ int look_init(struct poller *poller, struct fault *reterr_fault)
 	if (r >= 0)
 		r = poller_add_timer(poller, &poller->linger_timer, on_linger,
 				     reterr_fault);
+	if (r >= 0)
+		r = poller_add_timer(poller, &poller->say_timer, on_say,
+				     reterr_fault);
 	if (r < 0)
 		return r;
 	if (poller->wake_fd >= 0)
@@ -277,6 +290,7 @@ int look_init(struct poller *poller, struct fault *reterr_fault)
 				 "the wake socket cannot be watched: %s",
 				 strerror(-r));
 	look_at(poller, clock_monotonic_ms());
+	poller_arm(poller->say_timer, SAY_EVERY_MS);
 	return 0;
 }
 
@@ -287,4 +301,5 @@ void look_done(struct poller *poller)
 	poller->look_timer = sd_event_source_disable_unref(poller->look_timer);
 	poller->linger_timer =
 		sd_event_source_disable_unref(poller->linger_timer);
+	poller->say_timer = sd_event_source_disable_unref(poller->say_timer);
 }

@@ -88,12 +88,14 @@ static size_t in_state(const struct poller *poller, enum job_state state)
 void poller_say(struct poller *poller)
 {
 	char due[48] = "nothing planned";
+	int64_t due_ms;
 
-	poller->said_at_ms = clock_monotonic_ms();
-
-	if (poller->next_due_ms != REST_NEVER)
+	if (poller->next_due_ms != REST_NEVER) {
+		due_ms = poller->next_due_ms -
+			 (clock_monotonic_ms() - poller->looked_at_ms);
 		(void)snprintf(due, sizeof(due), "next due in %" PRId64 " s",
-			       (poller->next_due_ms + 999) / 1000);
+			       due_ms > 0 ? (due_ms + 999) / 1000 : 0);
+	}
 	(void)sd_notifyf(0,
 			 "STATUS=%s%zu in hand (%zu queued, %zu starting, "
 			 "%zu unknown, %zu processing, %zu storing), %" PRIu64

@@ -89,6 +89,7 @@ struct poller {
 	sd_event_source *wake_source;
 	sd_event_source *look_timer;
 	sd_event_source *linger_timer;
+	sd_event_source *say_timer;
 	int64_t looked_at_ms; /* monotonic; 0: not yet */
 	int64_t look_at_ms;   /* monotonic; when the timer fires */
 	uint32_t idle_looks;  /* that found nothing although work was due */
@@ -117,8 +118,6 @@ struct poller {
 	/* query.c */
 	bool database_lost;
 	uint32_t database_tries;
-
-	int64_t said_at_ms; /* monotonic; poller_say() */
 
 	/* stop.c */
 	sd_event_source *stop_timer;

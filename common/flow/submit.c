@@ -8,6 +8,7 @@
 #include "common/flow/json_out.h"
 #include "common/flow/read.h"
 #include "common/io/log.h"
+#include "common/model/job.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -310,6 +311,13 @@ static int look_up(const struct batch *batch, struct submit_item **items,
 	return mark_stored(items, count, rows, batch->arena, reterr_fault);
 }
 
+/* For the timeline, and for the log. */
+static const char *why_submitted(bool waits)
+{
+	return waits ? "submitted; it waits for other jobs"
+		     : "submitted; it waits for nothing";
+}
+
 static int insert_once(const struct batch *batch, struct submit_item **items,
 		       size_t count, struct fault *reterr_fault)
 {
@@ -326,8 +334,8 @@ static int insert_once(const struct batch *batch, struct submit_item **items,
 		JOIN(execution_rows, execution_bytes),
 		JOIN(job_rows, job_bytes),
 		JOIN(edge_rows, edge_bytes),
-		"submitted; it waits for nothing",
-		"submitted; it waits for other jobs",
+		why_submitted(false),
+		why_submitted(true),
 	};
 	if (!params[0] || !params[1] || !params[2])
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
@@ -528,6 +536,24 @@ static int commit(const struct batch *batch, struct submit_item **items,
 	return used ? settle_used(batch, items, used, reterr_fault) : 0;
 }
 
+/* The beginning of each job's story. */
+static void log_submitted(const struct submit_item *item)
+{
+	for (size_t i = 0; i < item->job_count; i++) {
+		const struct submit_job *job = &item->job[i];
+		const char *state =
+			job_state_name(job->waits ? JOB_WAITING : JOB_QUEUED);
+
+		log_event(LOG_INFO, LOG_ID_JOB_MOVED,
+			  &(struct log_context){
+				  .job = job->id,
+				  .execution = item->id,
+				  .state = state,
+			  },
+			  "-> %s: %s", state, why_submitted(job->waits));
+	}
+}
+
 void submit_commit(struct db *db, struct submit_item *const *items,
 		   size_t count, struct arena *arena)
 {
@@ -554,5 +580,7 @@ void submit_commit(struct db *db, struct submit_item *const *items,
 	for (size_t i = 0; i < count; i++) {
 		if (items[i]->twin_of)
 			settle_twin(items[i]);
+		if (items[i]->outcome == SUBMIT_STORED)
+			log_submitted(items[i]);
 	}
 }
