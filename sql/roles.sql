@@ -6,10 +6,14 @@
 -- names are those of the system users, so that peer authentication needs no
 -- map. Migrations and API keys stay with the owner.
 
+-- All at once, for the programs may be at work; and one host after the other.
+BEGIN;
+
 DO $$
 DECLARE
     role_name text;
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('rushes roles'));
     FOREACH role_name IN ARRAY ARRAY['rushes_fcgi', 'rushes_poller'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
             EXECUTE format('CREATE ROLE %I LOGIN', role_name);
@@ -42,3 +46,5 @@ GRANT SELECT ON api_keys TO rushes_fcgi;
 GRANT INSERT, UPDATE ON providers, provider_gates TO rushes_poller;
 GRANT INSERT, UPDATE, DELETE ON provider_keys TO rushes_poller;
 GRANT DELETE ON executions, webhook_inbox TO rushes_poller;
+
+COMMIT;
