@@ -500,8 +500,8 @@ static int start(struct committer *committer, struct fault *reterr_fault)
 	r = db_open(database_url, "rushes-fcgi commit",
 		    &committer->committing.db, reterr_fault);
 	if (r == 0)
-		r = db_open(database_url, "rushes-fcgi answer",
-			    &committer->answering.db, reterr_fault);
+		r = db_open_later(database_url, "rushes-fcgi answer",
+				  &committer->answering.db, reterr_fault);
 	if (r < 0)
 		return r;
 	committer->database_up = db_connected(committer->committing.db);

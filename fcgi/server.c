@@ -177,6 +177,8 @@ static void find_providers(struct running *running)
 	}
 }
 
+/* They connect with their first request: the one connection of the committer
+ * tells at start whether the schema fits, and requests wait meanwhile. */
 static int open_workers(struct running *running, struct fault *reterr_fault)
 {
 	int r = 0;
@@ -190,8 +192,8 @@ static int open_workers(struct running *running, struct fault *reterr_fault)
 		struct worker *worker = &running->server.worker[i];
 
 		worker->service = &running->service;
-		r = db_open(running->conf->database_url, "rushes-fcgi",
-			    &worker->db, reterr_fault);
+		r = db_open_later(running->conf->database_url, "rushes-fcgi",
+				  &worker->db, reterr_fault);
 	}
 	return r;
 }

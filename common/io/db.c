@@ -218,8 +218,8 @@ static int check_conninfo(const char *conninfo, struct fault *reterr_fault)
 	return 0;
 }
 
-int db_open(const char *conninfo, const char *program, struct db **ret,
-	    struct fault *reterr_fault)
+int db_open_later(const char *conninfo, const char *program, struct db **ret,
+		  struct fault *reterr_fault)
 {
 	_cleanup_(db_closep) struct db *db = NULL;
 	int r;
@@ -234,7 +234,19 @@ int db_open(const char *conninfo, const char *program, struct db **ret,
 	db->program = strdup(program);
 	if (!db->conninfo || !db->program)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
+	*ret = TAKE_PTR(db);
+	return 0;
+}
 
+int db_open(const char *conninfo, const char *program, struct db **ret,
+	    struct fault *reterr_fault)
+{
+	_cleanup_(db_closep) struct db *db = NULL;
+	int r;
+
+	r = db_open_later(conninfo, program, &db, reterr_fault);
+	if (r < 0)
+		return r;
 	r = reconnect(db, reterr_fault);
 	if (r < 0 && r != -EAGAIN)
 		return r;

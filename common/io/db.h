@@ -47,6 +47,11 @@ enum {
  */
 _must_check_ int db_open(const char *conninfo, const char *program,
 			 struct db **ret, struct fault *reterr_fault);
+
+/* The same without connecting: the first db_run() does it. For those who
+ * cannot wait for many connections, one after the other, before they begin. */
+_must_check_ int db_open_later(const char *conninfo, const char *program,
+			       struct db **ret, struct fault *reterr_fault);
 struct db *db_close(struct db *db); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(struct db *, db_close);
 
