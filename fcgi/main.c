@@ -122,6 +122,7 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 
+	log_open("rushes-fcgi", LOG_INFO, CONF_LOG_AUTO);
 	if (!arena || conf_load(CONF_FCGI, arena, &conf, &fault) < 0)
 		return refuse(&fault);
 	log_open("rushes-fcgi", conf.log_level, conf.log_target);

@@ -210,6 +210,7 @@ int main(int argc, char **argv)
 	program = options.action == ACTION_RUN || options.action == ACTION_CHECK
 			  ? CONF_POLLER
 			  : CONF_ADMIN;
+	log_open("rushes-poller", LOG_INFO, CONF_LOG_AUTO);
 	if (!arena || conf_load(program, arena, &conf, &fault) < 0)
 		return refuse(&fault);
 	log_open("rushes-poller", conf.log_level, conf.log_target);

@@ -65,8 +65,10 @@ struct log_place {
 };
 
 /**
- * Say where lines go from now on and which are left out. Call it once, from
- * main, before there are threads; before that, lines go to stderr.
+ * Say where lines go from now on and which are left out. Called by main,
+ * before there are threads: at once, so that a wrong configuration is told to
+ * the journal, and again with what is configured. Before that, lines go to
+ * stderr.
  *
  * @program  SYSLOG_IDENTIFIER; static text
  * @level    the least important that is still written
