@@ -9,9 +9,11 @@
 #   make lint       formatter, clang-tidy, layers, both compilers, units
 #   make asan       all tests under AddressSanitizer and UBSan
 #   make bench      measure beside this machine's limits (CASE=, FULL=1)
+#   make check-systemd  boot a real systemd, install, prove it there (root)
 #   make fuzz       break the parsers (TIME=60 s each, FUZZ=name for one)
 #   make deps       install what building and running need
-#   make deps-check what the tests need as well;  deps-lint, -bench, -fuzz
+#   make deps-check what the tests need as well;  deps-lint, -bench, -fuzz,
+#                   -systemd
 #   make install    DESTDIR=, PREFIX= (/usr/local); make uninstall keeps data
 #   make hooks      check the format of staged lines before each commit
 #   make clean      remove what was built (a running stack is left alone)
@@ -109,8 +111,8 @@ HDRS     := $(sort $(shell find common fcgi poller tests -name '*.h' \
 # FORCE is phony so that .SECONDARY cannot make an intermediate file of it,
 # which would keep the recipe of $(BUILD)/flags from running.
 .PHONY: all tests benches fuzzers deps deps-check deps-lint deps-bench \
-	deps-fuzz up down demo check check-headers bench fuzz lint asan install \
-	uninstall hooks help clean FORCE
+	deps-fuzz deps-systemd up down demo check check-headers check-systemd \
+	bench fuzz lint asan install uninstall hooks help clean FORCE
 all: $(PROGRAMS)
 tests: all $(TESTS) $(FUZZERS) $(FETCHER)
 benches: all $(BENCHES)
@@ -202,6 +204,8 @@ deps-bench:
 	@.ci/deps run check bench
 deps-fuzz:
 	@.ci/deps run fuzz
+deps-systemd:
+	@.ci/deps run systemd
 
 # Each of these first installs what is missing and only then reads this file
 # again to build: the flags come from a pkg-config that may be new.
@@ -229,6 +233,10 @@ asan: deps-check
 	@BUILD=build-asan tests/run.sh
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
+
+check-systemd: deps-systemd
+	@$(again) all
+	@tests/systemd/check.sh
 
 bench: deps-bench
 	@$(again) benches

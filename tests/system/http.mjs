@@ -3,6 +3,7 @@
 // repeated behind the test's back, and bytes as bytes.
 
 import http from "node:http";
+import https from "node:https";
 
 /**
  * @param {string} url
@@ -24,7 +25,8 @@ export function request(url, options = {}) {
 	if (body !== undefined)
 		headers["content-length"] ??= Buffer.byteLength(body);
 	return new Promise((resolve, reject) => {
-		const sent = http.request(url, {
+		const { request: begin } = url.startsWith("https:") ? https : http;
+		const sent = begin(url, {
 			method: options.method ?? (body === undefined ? "GET" : "POST"),
 			headers,
 			agent: options.agent ?? false,
