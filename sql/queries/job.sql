@@ -211,8 +211,13 @@ RETURNING job.id, job.status, job.cancel_requested_at IS NOT NULL AS cancel_requ
 -- back to the state that was claimed. saw_cancel: the worker
 -- knew of the cancel request; if it did not, the job is due at once. So is one
 -- that would be started again and is to be cancelled instead.
+--
+-- What is known of a job and of its move is joined once, in "change": joining
+-- again for each table is what a large batch would pay for. Tables are entered
+-- by LATERAL or "= ANY (ARRAY[…])", for which an index is the only way, however
+-- small a table was when the statement was planned.
 WITH move AS MATERIALIZED (
-    SELECT *
+    SELECT *, job_is_terminal(becomes) AS ends, job_is_terminal(was) AS had_ended
       FROM json_to_recordset($1::json) AS move (
                n integer, id uuid, event text, was text, claim bigint,
                version bigint, becomes text, why text, detail text, quiet boolean,
@@ -225,212 +230,219 @@ WITH move AS MATERIALIZED (
                poll_attempts integer, start_failures integer, falters integer,
                store_failures integer, max_attempts integer)
 ), execution AS MATERIALIZED (
-    SELECT id, jobs_total, jobs_completed, jobs_failed, jobs_cancelled,
-           jobs_skipped, completed_at
-      FROM executions
-     WHERE id IN (SELECT job.execution_id
-                    FROM move JOIN execution_jobs AS job ON job.id = move.id
-                   WHERE job_is_terminal(move.becomes) OR job_is_terminal(move.was))
-     ORDER BY id
-       FOR NO KEY UPDATE
+    SELECT execution.*
+      FROM (SELECT DISTINCT job.execution_id AS id
+              FROM move CROSS JOIN LATERAL (
+                       SELECT execution_id FROM execution_jobs
+                        WHERE id = move.id
+                       OFFSET 0
+                   ) AS job
+             WHERE move.ends OR move.had_ended
+             ORDER BY id) AS wanted
+           CROSS JOIN LATERAL (
+               SELECT id, jobs_total, jobs_completed, jobs_failed,
+                      jobs_cancelled, jobs_skipped, completed_at
+                 FROM executions
+                WHERE id = wanted.id
+                  FOR NO KEY UPDATE
+           ) AS execution
 ), edge AS MATERIALIZED (
-    SELECT dependency.parent_id, dependency.child_id
-      FROM move JOIN job_dependencies AS dependency ON dependency.parent_id = move.id
-     WHERE job_is_terminal(move.becomes) AND NOT dependency.delivered
-        OR job_is_terminal(move.was) AND NOT job_is_terminal(move.becomes)
-           AND dependency.delivered
+    SELECT move.id AS parent_id, dependency.child_id
+      FROM move CROSS JOIN LATERAL (
+               SELECT child_id FROM job_dependencies
+                WHERE parent_id = move.id AND delivered = NOT move.ends
+               OFFSET 0
+           ) AS dependency
+     WHERE move.ends OR move.had_ended
 ), locked AS MATERIALIZED (
-    SELECT id, execution_id, provider, status, version, claim, attempt,
-           needs_left, holds_slot, on_dependency_failure, next_poll_at,
-           unknown_since, provider_job_id, error_code, billed, completed_at,
-           lease_until > now() AS leased,
-           EXISTS (SELECT FROM job_dependencies
-                    WHERE parent_id = execution_jobs.id) AS has_dependents
-      FROM execution_jobs
-     WHERE id IN (SELECT id FROM move UNION SELECT child_id FROM edge)
-       AND (SELECT count(*) FROM execution) >= 0
-     ORDER BY id
-       FOR NO KEY UPDATE
+    SELECT job.*
+      FROM (SELECT id FROM move
+            UNION
+            SELECT child_id FROM edge
+             WHERE (SELECT count(*) FROM execution) >= 0
+             ORDER BY id) AS wanted
+           CROSS JOIN LATERAL (
+               SELECT id, execution_id, provider, status, version, claim,
+                      attempt, needs_left, holds_slot, on_dependency_failure,
+                      next_poll_at, unknown_since, provider_job_id, error_code,
+                      billed, completed_at, lease_until > now() AS leased
+                 FROM execution_jobs
+                WHERE id = wanted.id
+                  FOR NO KEY UPDATE
+           ) AS job
 ), passed AS MATERIALIZED (
-    SELECT DISTINCT ON (move.id) move.*
+    SELECT DISTINCT ON (move.id) move.id, move.n, move.becomes, move.ends,
+           move.had_ended
       FROM move JOIN locked ON locked.id = move.id
-     WHERE locked.status = move.was
-       AND locked.claim = coalesce(move.claim, locked.claim)
-       AND locked.version = coalesce(move.version, locked.version)
+     WHERE (locked.status = move.was
+            AND locked.claim = coalesce(move.claim, locked.claim)
+            AND locked.version = coalesce(move.version, locked.version)) IS TRUE
      ORDER BY move.id, move.n
 ), moved AS MATERIALIZED (
     SELECT * FROM passed
      WHERE NOT $2::boolean
         OR (SELECT count(*) FROM passed) = (SELECT count(*) FROM move)
-), delivered AS (
+), told AS (
     UPDATE job_dependencies AS dependency
-       SET delivered = true
+       SET delivered = moved.ends
       FROM moved
-     WHERE dependency.parent_id = moved.id AND NOT dependency.delivered
-       AND job_is_terminal(moved.becomes)
-    RETURNING dependency.child_id, moved.becomes
-), waits AS (
-    SELECT locked.id
-      FROM locked LEFT JOIN moved ON moved.id = locked.id
-     WHERE coalesce(moved.becomes, locked.status) = 'waiting'
-), restored AS (
-    UPDATE job_dependencies AS dependency
-       SET delivered = false
-      FROM moved AS parent, waits
-     WHERE dependency.parent_id = parent.id AND dependency.child_id = waits.id
-       AND dependency.delivered
-       AND job_is_terminal(parent.was) AND NOT job_is_terminal(parent.becomes)
-    RETURNING dependency.child_id
+     WHERE (moved.ends OR moved.had_ended)
+       AND dependency.parent_id = ANY (ARRAY[moved.id])
+       AND dependency.delivered = NOT moved.ends
+       AND (moved.ends OR dependency.child_id IN (
+               SELECT locked.id
+                 FROM locked LEFT JOIN moved ON moved.id = locked.id
+                WHERE coalesce(moved.becomes, locked.status) = 'waiting'))
+    RETURNING dependency.child_id, moved.ends, moved.becomes
 ), tally AS (
-    SELECT child_id, count(*)::integer AS ended,
-           count(*) FILTER (WHERE becomes <> 'completed') AS bad
-      FROM delivered GROUP BY child_id
-), regained AS (
-    SELECT child_id, count(*)::integer AS edges FROM restored GROUP BY child_id
-), overturned AS (
-    SELECT DISTINCT edge.child_id AS id
-      FROM edge JOIN moved AS parent ON parent.id = edge.parent_id
-     WHERE job_is_terminal(parent.was) AND NOT job_is_terminal(parent.becomes)
+    SELECT child_id, count(*) FILTER (WHERE ends)::integer AS ended,
+           count(*) FILTER (WHERE ends AND becomes <> 'completed') AS bad,
+           count(*) FILTER (WHERE NOT ends)::integer AS regained
+      FROM told GROUP BY child_id
 ), change AS MATERIALIZED (
-    SELECT locked.id, locked.execution_id, locked.provider, locked.attempt,
-           locked.status AS was, locked.holds_slot AS held,
-           locked.has_dependents, locked.next_poll_at, locked.unknown_since,
-           locked.provider_job_id, locked.error_code, locked.billed,
-           locked.completed_at, moved.id IS NOT NULL AS asked,
-           CASE WHEN moved.id IS NOT NULL THEN moved.becomes
-                WHEN locked.status <> 'waiting' THEN locked.status
-                WHEN tally.bad > 0 AND locked.on_dependency_failure = 'fail' THEN 'failed'
-                WHEN tally.bad > 0 AND locked.on_dependency_failure = 'skip' THEN 'skipped'
-                WHEN tally.ended >= locked.needs_left
-                                     + coalesce(regained.edges, 0) THEN 'queued'
-                ELSE 'waiting' END AS becomes,
-           locked.needs_left - coalesce(tally.ended, 0)
-               + coalesce(regained.edges, 0) AS needs_left,
-           CASE WHEN moved.id IS NULL THEN job_is_terminal(locked.status)
-                ELSE moved.claim IS NULL AND moved.becomes = locked.status
-                     AND locked.leased IS TRUE END AS keeps_lease,
-           limits.max_concurrent IS NOT NULL AS limited
-      FROM locked
-      LEFT JOIN moved ON moved.id = locked.id
-      LEFT JOIN tally ON tally.child_id = locked.id
-      LEFT JOIN regained ON regained.child_id = locked.id
-      LEFT JOIN providers AS limits ON limits.name = locked.provider
-     WHERE moved.id IS NOT NULL OR tally.child_id IS NOT NULL
-        OR regained.child_id IS NOT NULL
-        OR job_is_terminal(locked.status)
-           AND locked.id IN (SELECT id FROM overturned)
+    SELECT *, job_is_terminal(becomes) AS ends, job_is_terminal(was) AS had_ended,
+           becomes IN ('queued', 'waiting', 'starting') AS anew,
+           becomes = 'starting' AND was = 'queued' AS starts,
+           job_may_render(becomes) AND (held OR limited) AS holds
+      FROM (SELECT job.id, job.execution_id, job.provider, job.attempt AS attempt_was,
+                   job.status AS was, job.holds_slot AS held,
+                   job.next_poll_at AS due_was, job.unknown_since AS unknown_was,
+                   job.provider_job_id AS provider_job_was, job.error_code AS error_was,
+                   job.billed AS billed_was, job.completed_at AS completed_was,
+                   moved.id IS NOT NULL AS asked,
+                   CASE WHEN moved.id IS NOT NULL THEN moved.becomes
+                        WHEN job.status <> 'waiting' THEN job.status
+                        WHEN tally.bad > 0 AND job.on_dependency_failure = 'fail' THEN 'failed'
+                        WHEN tally.bad > 0 AND job.on_dependency_failure = 'skip' THEN 'skipped'
+                        WHEN tally.ended >= job.needs_left + tally.regained THEN 'queued'
+                        ELSE 'waiting' END AS becomes,
+                   job.needs_left - coalesce(tally.ended, 0)
+                       + coalesce(tally.regained, 0) AS needs_left,
+                   CASE WHEN moved.id IS NULL THEN job_is_terminal(job.status)
+                        ELSE move.claim IS NULL AND moved.becomes = job.status
+                             AND job.leased IS TRUE END AS keeps_lease,
+                   (move.claim IS NULL AND moved.becomes <> job.status)::integer AS fences,
+                   job.provider = ANY (ARRAY(SELECT name FROM providers
+                                              WHERE max_concurrent IS NOT NULL)) AS limited,
+                   move.n, move.event, move.why, move.detail, move.quiet, move.due_ms,
+                   move.lease_ms, move.attempt, move.provider_job_id, move.provider_ref,
+                   move.progress, move.output, move.media_source, move.media, move.via,
+                   move.error_code, move.error_message, move.billed, move.delivery_key,
+                   move.cancel, move.cancel_tried, move.saw_cancel, move.restart_if_absent,
+                   move.poll_attempts, move.start_failures, move.falters,
+                   move.store_failures, move.max_attempts
+              FROM locked AS job
+              LEFT JOIN moved ON moved.id = job.id
+              LEFT JOIN move ON move.n = moved.n
+              LEFT JOIN tally ON tally.child_id = job.id
+             WHERE moved.id IS NOT NULL OR tally.child_id IS NOT NULL
+                OR job_is_terminal(job.status) AND job.id IN (
+                       SELECT edge.child_id
+                         FROM edge JOIN moved AS parent ON parent.id = edge.parent_id
+                        WHERE parent.had_ended AND NOT parent.ends)
+            OFFSET 0) AS change
 ), updated AS (
     UPDATE execution_jobs AS job
        SET status = change.becomes,
            version = job.version + 1,
-           claim = job.claim + (change.asked AND moved.claim IS NULL
-                                AND change.becomes <> change.was)::integer,
+           claim = job.claim + coalesce(change.fences, 0),
            needs_left = change.needs_left,
            lease_until = CASE WHEN change.keeps_lease THEN job.lease_until
-                              ELSE now() + moved.lease_ms * interval '1 ms' END,
+                              ELSE now() + change.lease_ms * interval '1 ms' END,
            next_poll_at = CASE
-               WHEN change.keeps_lease THEN change.next_poll_at
+               WHEN change.keeps_lease THEN change.due_was
                WHEN change.becomes = 'waiting' THEN NULL
-               WHEN job_is_terminal(change.becomes) THEN
-                   CASE WHEN NOT change.asked AND change.was = 'waiting'
-                             AND change.has_dependents THEN now()
-                        WHEN NOT change.asked THEN change.next_poll_at END
+               WHEN change.ends THEN
+                   CASE WHEN change.asked THEN NULL
+                        WHEN change.was <> 'waiting' THEN change.due_was
+                        WHEN (SELECT true FROM job_dependencies
+                               WHERE parent_id = job.id LIMIT 1) THEN now() END
                WHEN NOT change.asked THEN
-                   CASE WHEN change.was = 'waiting' THEN now() ELSE change.next_poll_at END
-               WHEN moved.lease_ms IS NOT NULL THEN now() + moved.lease_ms * interval '1 ms'
-               WHEN moved.due_ms IS NULL THEN change.next_poll_at
+                   CASE WHEN change.was = 'waiting' THEN now() ELSE change.due_was END
+               WHEN change.lease_ms IS NOT NULL THEN now() + change.lease_ms * interval '1 ms'
+               WHEN change.due_ms IS NULL THEN change.due_was
                WHEN job.cancel_requested_at IS NOT NULL
-                    AND (change.becomes = 'processing' AND moved.saw_cancel IS NOT TRUE
+                    AND (change.becomes = 'processing' AND change.saw_cancel IS NOT TRUE
                          OR change.becomes = 'queued' AND job_may_render(change.was))
                    THEN now()
-               ELSE least(now() + moved.due_ms * interval '1 ms',
+               ELSE least(now() + change.due_ms * interval '1 ms',
                           CASE WHEN change.becomes <> 'storing'
                                     AND job.deadline_at > now() THEN job.deadline_at END)
                END,
            deadline_at = CASE
-               WHEN (change.was = 'waiting' OR job_is_terminal(change.was))
+               WHEN (change.was = 'waiting' OR change.had_ended)
                     AND change.becomes IN ('queued', 'start_unknown', 'storing')
                    THEN now() + job.deadline_s * interval '1 s'
                ELSE job.deadline_at END,
-           holds_slot = job_may_render(change.becomes) AND (change.held OR change.limited),
-           attempt = CASE WHEN change.becomes = 'starting' AND change.was = 'queued'
-                          THEN change.attempt + 1 ELSE change.attempt END,
-           started_at = CASE WHEN change.becomes = 'starting' AND change.was = 'queued'
-                             THEN now() ELSE job.started_at END,
+           holds_slot = change.holds,
+           attempt = CASE WHEN change.starts THEN change.attempt_was + 1
+                          ELSE change.attempt_was END,
+           started_at = CASE WHEN change.starts THEN now() ELSE job.started_at END,
            unknown_since = CASE WHEN change.becomes <> 'start_unknown' THEN NULL
-                                ELSE coalesce(change.unknown_since, now()) END,
+                                ELSE coalesce(change.unknown_was, now()) END,
            restart_if_absent = change.becomes IN ('start_unknown', 'storing', 'processing')
-               AND coalesce(moved.restart_if_absent, job.restart_if_absent),
+               AND coalesce(change.restart_if_absent, job.restart_if_absent),
            poll_attempts = CASE WHEN change.becomes <> change.was THEN 0
-                                ELSE coalesce(moved.poll_attempts, job.poll_attempts) END,
-           start_failures = coalesce(moved.start_failures, job.start_failures),
-           falters = coalesce(moved.falters, job.falters),
-           store_failures = coalesce(moved.store_failures, job.store_failures),
-           max_attempts = coalesce(moved.max_attempts, job.max_attempts),
+                                ELSE coalesce(change.poll_attempts, job.poll_attempts) END,
+           start_failures = coalesce(change.start_failures, job.start_failures),
+           falters = coalesce(change.falters, job.falters),
+           store_failures = coalesce(change.store_failures, job.store_failures),
+           max_attempts = coalesce(change.max_attempts, job.max_attempts),
            cancel_requested_at = CASE
-               WHEN job_is_terminal(change.was) AND NOT job_is_terminal(change.becomes) THEN NULL
-               WHEN moved.cancel THEN coalesce(job.cancel_requested_at, now())
+               WHEN change.had_ended AND NOT change.ends THEN NULL
+               WHEN change.cancel THEN coalesce(job.cancel_requested_at, now())
                ELSE job.cancel_requested_at END,
            cancel_tried_at = CASE
-               WHEN job_is_terminal(change.was) AND NOT job_is_terminal(change.becomes) THEN NULL
-               WHEN moved.cancel_tried THEN coalesce(job.cancel_tried_at, now())
+               WHEN change.had_ended AND NOT change.ends THEN NULL
+               WHEN change.cancel_tried THEN coalesce(job.cancel_tried_at, now())
                ELSE job.cancel_tried_at END,
            provider_job_id = CASE
-               WHEN change.becomes IN ('queued', 'waiting', 'starting') THEN NULL
-               WHEN moved.attempt <> change.attempt THEN change.provider_job_id
-               ELSE coalesce(moved.provider_job_id, change.provider_job_id) END,
+               WHEN change.anew THEN NULL
+               WHEN change.attempt <> change.attempt_was THEN change.provider_job_was
+               ELSE coalesce(change.provider_job_id, change.provider_job_was) END,
            provider_ref = CASE
-               WHEN change.becomes IN ('queued', 'waiting', 'starting') THEN NULL
-               WHEN moved.attempt <> change.attempt THEN job.provider_ref
-               ELSE coalesce(moved.provider_ref, job.provider_ref) END,
+               WHEN change.anew THEN NULL
+               WHEN change.attempt <> change.attempt_was THEN job.provider_ref
+               ELSE coalesce(change.provider_ref, job.provider_ref) END,
            progress = CASE
                WHEN change.becomes = 'completed' THEN 1
-               WHEN change.becomes IN ('queued', 'waiting', 'starting') THEN NULL
-               ELSE coalesce(moved.progress, job.progress) END,
-           output = CASE
-               WHEN change.becomes IN ('queued', 'waiting', 'starting') THEN NULL
-               ELSE coalesce(moved.output, job.output) END,
-           media_source = CASE
-               WHEN change.becomes IN ('queued', 'waiting', 'starting', 'completed') THEN NULL
-               ELSE coalesce(moved.media_source, job.media_source) END,
-           completed_via = CASE
-               WHEN change.becomes IN ('queued', 'waiting', 'starting') THEN NULL
-               ELSE coalesce(moved.via, job.completed_via) END,
+               WHEN change.anew THEN NULL
+               ELSE coalesce(change.progress, job.progress) END,
+           output = CASE WHEN change.anew THEN NULL
+                         ELSE coalesce(change.output, job.output) END,
+           media_source = CASE WHEN change.anew OR change.becomes = 'completed' THEN NULL
+                               ELSE coalesce(change.media_source, job.media_source) END,
+           completed_via = CASE WHEN change.anew THEN NULL
+                                ELSE coalesce(change.via, job.completed_via) END,
            error_code = CASE
-               WHEN NOT job_is_terminal(change.becomes) THEN moved.error_code
-               WHEN change.asked AND NOT job_is_terminal(change.was) THEN moved.error_code
-               WHEN change.asked THEN coalesce(moved.error_code, change.error_code)
+               WHEN NOT change.ends THEN change.error_code
+               WHEN change.asked AND NOT change.had_ended THEN change.error_code
+               WHEN change.asked THEN coalesce(change.error_code, change.error_was)
                WHEN change.was = 'waiting' THEN 'dependency_failed'
-               ELSE change.error_code END,
+               ELSE change.error_was END,
            error_message = CASE
-               WHEN NOT job_is_terminal(change.becomes) THEN moved.error_message
-               WHEN change.asked AND NOT job_is_terminal(change.was) THEN moved.error_message
-               WHEN change.asked THEN coalesce(moved.error_message, job.error_message)
+               WHEN NOT change.ends THEN change.error_message
+               WHEN change.asked AND NOT change.had_ended THEN change.error_message
+               WHEN change.asked THEN coalesce(change.error_message, job.error_message)
                WHEN change.was = 'waiting' THEN
                    CASE change.becomes WHEN 'failed' THEN $4::text ELSE $5::text END
                ELSE job.error_message END,
            billed = CASE
-               WHEN NOT job_is_terminal(change.becomes) THEN moved.billed
-               WHEN change.asked AND NOT job_is_terminal(change.was) THEN moved.billed
-               WHEN change.asked THEN coalesce(moved.billed, change.billed)
+               WHEN NOT change.ends THEN change.billed
+               WHEN change.asked AND NOT change.had_ended THEN change.billed
+               WHEN change.asked THEN coalesce(change.billed, change.billed_was)
                WHEN change.was = 'waiting' THEN 'no'
-               ELSE change.billed END,
+               ELSE change.billed_was END,
            completed_at = CASE
-               WHEN NOT job_is_terminal(change.becomes) THEN NULL
-               WHEN job_is_terminal(change.was) THEN change.completed_at
+               WHEN NOT change.ends THEN NULL
+               WHEN change.had_ended THEN change.completed_was
                ELSE now() END
-      FROM change LEFT JOIN moved ON moved.id = change.id
-     WHERE job.id = change.id
-    RETURNING job.id, job.attempt, job.version, job.claim
-), execution_delta AS (
-    SELECT execution_id,
-           sum((becomes = 'completed')::integer - (was = 'completed')::integer)::integer AS completed,
-           sum((becomes = 'failed')::integer - (was = 'failed')::integer)::integer AS failed,
-           sum((becomes = 'cancelled')::integer - (was = 'cancelled')::integer)::integer AS cancelled,
-           sum((becomes = 'skipped')::integer - (was = 'skipped')::integer)::integer AS skipped
       FROM change
-     WHERE becomes <> was AND (job_is_terminal(becomes) OR job_is_terminal(was))
-     GROUP BY execution_id
+     WHERE job.id = ANY (ARRAY[change.id])
+    RETURNING change.n, job.id, change.execution_id, change.provider, change.was,
+              change.becomes, job.attempt, job.version, job.claim,
+              NOT change.asked AND change.ends AND change.was = 'waiting'
+                  AND job.next_poll_at IS NOT NULL AS unsettled
 ), counted AS (
     UPDATE executions AS execution
        SET jobs_completed = held.jobs_completed + delta.completed,
@@ -443,33 +455,38 @@ WITH move AS MATERIALIZED (
                     + delta.failed + delta.cancelled + delta.skipped
                     < held.jobs_total THEN NULL
                ELSE coalesce(held.completed_at, now()) END
-      FROM execution_delta AS delta JOIN execution AS held ON held.id = delta.execution_id
-     WHERE execution.id = held.id
-), slot_delta AS (
-    SELECT provider,
-           sum((job_may_render(becomes) AND (held OR limited))::integer
-               - held::integer)::integer AS jobs
-      FROM change
-     GROUP BY provider
-    HAVING sum((job_may_render(becomes) AND (held OR limited))::integer
-               - held::integer) <> 0
+      FROM (SELECT execution_id,
+                   sum((becomes = 'completed')::integer - (was = 'completed')::integer)::integer AS completed,
+                   sum((becomes = 'failed')::integer - (was = 'failed')::integer)::integer AS failed,
+                   sum((becomes = 'cancelled')::integer - (was = 'cancelled')::integer)::integer AS cancelled,
+                   sum((becomes = 'skipped')::integer - (was = 'skipped')::integer)::integer AS skipped
+              FROM change
+             WHERE becomes <> was AND (ends OR had_ended)
+             GROUP BY execution_id) AS delta
+      JOIN execution AS held ON held.id = delta.execution_id
+     WHERE execution.id = ANY (ARRAY[held.id])
 ), slot AS MATERIALIZED (
-    SELECT name, in_use
-      FROM providers
-     WHERE name IN (SELECT provider FROM slot_delta)
-     ORDER BY name
-       FOR NO KEY UPDATE
+    SELECT provider.name, provider.in_use + delta.jobs AS in_use
+      FROM (SELECT provider AS name, sum(holds::integer - held::integer)::integer AS jobs
+              FROM change
+             WHERE holds <> held
+             GROUP BY provider
+             ORDER BY provider) AS delta
+           CROSS JOIN LATERAL (
+               SELECT name, in_use FROM providers
+                WHERE name = delta.name
+                  FOR NO KEY UPDATE
+           ) AS provider
 ), slotted AS (
     UPDATE providers
-       SET in_use = slot.in_use + slot_delta.jobs
-      FROM slot_delta JOIN slot ON slot.name = slot_delta.provider
-     WHERE providers.name = slot_delta.provider
+       SET in_use = slot.in_use
+      FROM slot
+     WHERE providers.name = ANY (ARRAY[slot.name])
 ), started AS (
     INSERT INTO job_starts (job_id, attempt, provider)
-    SELECT id, attempt + 1, provider
+    SELECT id, attempt_was + 1, provider
       FROM change
-     WHERE becomes = 'starting' AND was = 'queued'
-     ORDER BY id
+     WHERE starts
 ), answered AS (
     UPDATE job_starts AS start
        SET provider_job_id = coalesce(start.provider_job_id, answer.provider_job_id),
@@ -479,10 +496,10 @@ WITH move AS MATERIALIZED (
            cancel_at = CASE WHEN answer.stray
                                  AND coalesce(start.provider_job_id, answer.provider_job_id) IS NOT NULL
                             THEN now()
-                            WHEN EXISTS (SELECT FROM moved
-                                          WHERE moved.n = answer.n
-                                            AND moved.becomes = 'start_unknown'
-                                            AND job_is_terminal(moved.was))
+                            WHEN start.cancel_at IS NULL THEN NULL
+                            WHEN (SELECT true FROM moved
+                                   WHERE moved.n = answer.n AND moved.had_ended
+                                     AND moved.becomes = 'start_unknown')
                             THEN NULL ELSE start.cancel_at END
       FROM (SELECT DISTINCT ON (id, attempt) n, id, attempt, provider_job_id,
                    provider_ref, start_outcome, coalesce(stray, false) AS stray
@@ -490,17 +507,16 @@ WITH move AS MATERIALIZED (
              WHERE attempt IS NOT NULL
                AND (provider_job_id IS NOT NULL OR start_outcome IS NOT NULL OR stray)
              ORDER BY id, attempt, n) AS answer
-     WHERE start.job_id = answer.id AND start.attempt = answer.attempt
+     WHERE start.job_id = ANY (ARRAY[answer.id]) AND start.attempt = answer.attempt
        AND (SELECT count(*) FROM locked) > 0
 ), stored AS (
     INSERT INTO media (job_id, attempt, index, key, url, content_type, bytes, sha256)
-    SELECT moved.id, change.attempt, file.index, file.key, file.url,
+    SELECT change.id, change.attempt_was, file.index, file.key, file.url,
            file.content_type, file.bytes, file.sha256
-      FROM moved JOIN change ON change.id = moved.id
-           CROSS JOIN LATERAL jsonb_to_recordset(moved.media) AS file (
+      FROM change CROSS JOIN LATERAL jsonb_to_recordset(change.media) AS file (
                index integer, key text, url text, content_type text,
                bytes bigint, sha256 text)
-     ORDER BY moved.id, file.index
+     WHERE change.media IS NOT NULL
     ON CONFLICT (job_id, attempt, index) DO UPDATE
        SET key = excluded.key, url = excluded.url,
            content_type = excluded.content_type, bytes = excluded.bytes,
@@ -508,38 +524,29 @@ WITH move AS MATERIALIZED (
 ), received AS (
     INSERT INTO webhook_inbox (job_id, delivery_key, attempt, event)
     SELECT id, delivery_key, coalesce(attempt, 0), event
-      FROM moved
+      FROM change
      WHERE delivery_key IS NOT NULL
-     ORDER BY id, delivery_key
+     ORDER BY id
     ON CONFLICT DO NOTHING
 ), noted AS (
     INSERT INTO job_events (job_id, attempt, event, from_status, to_status, why, detail)
-    SELECT change.id,
-           CASE WHEN change.becomes = 'starting' AND change.was = 'queued'
-                THEN change.attempt + 1 ELSE change.attempt END,
-           CASE WHEN change.asked THEN moved.event
-                ELSE CASE change.becomes WHEN 'queued' THEN 'released'
-                                         WHEN 'failed' THEN 'dependency_failed'
-                                         ELSE 'dependency_skipped' END END,
-           change.was, change.becomes,
-           CASE WHEN change.asked THEN moved.why
-                ELSE CASE change.becomes WHEN 'queued' THEN $3::text
-                                         WHEN 'failed' THEN $4::text
-                                         ELSE $5::text END END,
-           moved.detail
-      FROM change LEFT JOIN moved ON moved.id = change.id
-     WHERE CASE WHEN change.asked THEN moved.quiet IS NOT TRUE
-                ELSE change.becomes <> change.was END
-     ORDER BY change.id
+    SELECT id, CASE WHEN starts THEN attempt_was + 1 ELSE attempt_was END,
+           CASE WHEN asked THEN event
+                ELSE CASE becomes WHEN 'queued' THEN 'released'
+                                  WHEN 'failed' THEN 'dependency_failed'
+                                  ELSE 'dependency_skipped' END END,
+           was, becomes,
+           CASE WHEN asked THEN why
+                ELSE CASE becomes WHEN 'queued' THEN $3::text
+                                  WHEN 'failed' THEN $4::text
+                                  ELSE $5::text END END,
+           detail
+      FROM change
+     WHERE CASE WHEN asked THEN quiet IS NOT TRUE ELSE becomes <> was END
 )
-SELECT moved.n, change.id, change.execution_id, change.provider, change.was,
-       change.becomes, updated.attempt, updated.version, updated.claim,
-       NOT change.asked AND job_is_terminal(change.becomes)
-           AND change.was = 'waiting' AND change.has_dependents AS unsettled
-  FROM change
-  JOIN updated ON updated.id = change.id
-  LEFT JOIN moved ON moved.id = change.id
- ORDER BY moved.n NULLS LAST, change.id;
+SELECT n, id, execution_id, provider, was, becomes, attempt, version, claim,
+       unsettled
+  FROM updated;
 
 -- name: job_upstreams
 -- params: ids uuid[]
