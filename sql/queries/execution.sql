@@ -181,16 +181,17 @@ SELECT asked.n, job.id, job.execution_id, job.name, job.provider, job.model,
        start.provider_job_id AS known_id,
        coalesce(start.outcome = 'accepted', false) AS was_accepted,
        job.cancel_requested_at IS NOT NULL AS cancel_requested,
-       job.restart_if_absent, inbox.job_id IS NOT NULL AS repeated
+       job.restart_if_absent, (SELECT true FROM webhook_inbox AS inbox
+                               WHERE inbox.job_id = job.id
+                                 AND inbox.delivery_key = asked.delivery_key
+                             ) IS TRUE AS repeated
   FROM unnest($1::uuid[], $2::text[], $3::integer[]) WITH ORDINALITY
        AS asked (id, delivery_key, attempt, n)
   JOIN execution_jobs AS job ON job.id = asked.id
   LEFT JOIN job_starts AS start
-    ON start.job_id = job.id
-   AND start.attempt = CASE asked.attempt WHEN 0 THEN job.attempt
-                            ELSE asked.attempt END
-  LEFT JOIN webhook_inbox AS inbox
-    ON inbox.job_id = job.id AND inbox.delivery_key = asked.delivery_key;
+    ON start.job_id = ANY (ARRAY[job.id])
+   AND start.attempt = ANY (ARRAY[CASE asked.attempt WHEN 0 THEN job.attempt
+                                       ELSE asked.attempt END]);
 
 -- name: job_poke
 -- params: ids uuid[]
@@ -234,9 +235,10 @@ WITH note AS MATERIALIZED (
      WHERE provider_job_id IS NOT NULL OR stray
      GROUP BY job_id, attempt
 ), start AS MATERIALIZED (
-    SELECT start.job_id, start.attempt
-      FROM known JOIN job_starts AS start ON start.job_id = known.job_id
-                                         AND start.attempt = known.attempt
+    SELECT start.job_id, start.attempt, known.provider_job_id, known.stray
+      FROM known JOIN job_starts AS start
+        ON start.job_id = ANY (ARRAY[known.job_id])
+       AND start.attempt = ANY (ARRAY[known.attempt])
      ORDER BY start.job_id, start.attempt
        FOR NO KEY UPDATE OF start
 )
@@ -246,7 +248,7 @@ UPDATE job_starts AS kept
        cancel_at = CASE WHEN known.stray
                              AND coalesce(kept.provider_job_id, known.provider_job_id) IS NOT NULL
                         THEN now() ELSE kept.cancel_at END
-  FROM known, start
- WHERE start.job_id = known.job_id AND start.attempt = known.attempt
-   AND kept.job_id = start.job_id AND kept.attempt = start.attempt
+  FROM start AS known
+ WHERE kept.job_id = ANY (ARRAY[known.job_id])
+   AND kept.attempt = ANY (ARRAY[known.attempt])
 RETURNING kept.job_id, kept.attempt;

@@ -507,7 +507,8 @@ WITH move AS MATERIALIZED (
              WHERE attempt IS NOT NULL
                AND (provider_job_id IS NOT NULL OR start_outcome IS NOT NULL OR stray)
              ORDER BY id, attempt, n) AS answer
-     WHERE start.job_id = ANY (ARRAY[answer.id]) AND start.attempt = answer.attempt
+     WHERE start.job_id = ANY (ARRAY[answer.id])
+       AND start.attempt = ANY (ARRAY[answer.attempt])
        AND (SELECT count(*) FROM locked) > 0
 ), stored AS (
     INSERT INTO media (job_id, attempt, index, key, url, content_type, bytes, sha256)

@@ -88,7 +88,7 @@ CREATE INDEX executions_ended ON executions (completed_at)
 
 CREATE TABLE execution_jobs (
     id                     uuid PRIMARY KEY,
-    execution_id           uuid NOT NULL REFERENCES executions ON DELETE CASCADE,
+    execution_id           uuid NOT NULL,
     position               integer NOT NULL CHECK (position >= 0),
     name                   text NOT NULL,
     provider               text NOT NULL,
@@ -158,8 +158,8 @@ CREATE INDEX execution_jobs_due
 -- delivered: the child has counted this parent's end. needs_left of a job is
 -- always the number of its edges that are not delivered.
 CREATE TABLE job_dependencies (
-    parent_id  uuid NOT NULL REFERENCES execution_jobs ON DELETE CASCADE,
-    child_id   uuid NOT NULL REFERENCES execution_jobs ON DELETE CASCADE,
+    parent_id  uuid NOT NULL,
+    child_id   uuid NOT NULL,
     delivered  boolean NOT NULL DEFAULT false,
     PRIMARY KEY (parent_id, child_id),
     CHECK (parent_id <> child_id)
@@ -170,7 +170,7 @@ CREATE INDEX job_dependencies_child ON job_dependencies (child_id);
 -- moved on; it can belong to one start only. cancel_at: a start nobody waits
 -- for any more is to be cancelled at its provider.
 CREATE TABLE job_starts (
-    job_id           uuid NOT NULL REFERENCES execution_jobs ON DELETE CASCADE,
+    job_id           uuid NOT NULL,
     attempt          integer NOT NULL CHECK (attempt > 0),
     provider         text NOT NULL,
     provider_job_id  text,
@@ -191,7 +191,7 @@ CREATE INDEX job_starts_cancel ON job_starts (cancel_at)
 
 CREATE TABLE job_events (
     id           bigint GENERATED ALWAYS AS IDENTITY,
-    job_id       uuid NOT NULL REFERENCES execution_jobs ON DELETE CASCADE,
+    job_id       uuid NOT NULL,
     at           timestamptz NOT NULL DEFAULT now(),
     attempt      integer NOT NULL,
     event        text NOT NULL,
@@ -203,7 +203,7 @@ CREATE TABLE job_events (
 );
 
 CREATE TABLE media (
-    job_id        uuid NOT NULL REFERENCES execution_jobs ON DELETE CASCADE,
+    job_id        uuid NOT NULL,
     attempt       integer NOT NULL,
     index         integer NOT NULL CHECK (index >= 0),
     key           text NOT NULL,
@@ -217,7 +217,7 @@ CREATE TABLE media (
 
 -- Webhooks that were taken, so that a repeated delivery has no effect.
 CREATE TABLE webhook_inbox (
-    job_id        uuid NOT NULL REFERENCES execution_jobs ON DELETE CASCADE,
+    job_id        uuid NOT NULL,
     delivery_key  text NOT NULL CHECK (length(delivery_key) BETWEEN 1 AND 255),
     attempt       integer NOT NULL,
     event         text NOT NULL,
@@ -225,3 +225,36 @@ CREATE TABLE webhook_inbox (
     PRIMARY KEY (job_id, delivery_key)
 );
 CREATE INDEX webhook_inbox_received ON webhook_inbox USING brin (received_at);
+
+-- What belongs to an execution goes with it. Foreign keys would do it as well,
+-- and look each new row's parent up and lock it, which the one statement that
+-- writes such rows has done already: rows of jobs are written by the holder of
+-- the job's lock, jobs and edges together with their execution. The owner's
+-- rights, because who removes executions may remove nothing else.
+CREATE FUNCTION executions_removed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    DELETE FROM execution_jobs USING gone
+     WHERE execution_jobs.execution_id = gone.id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER executions_removed AFTER DELETE ON executions
+    REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION executions_removed();
+
+CREATE FUNCTION jobs_removed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    DELETE FROM job_dependencies USING gone WHERE parent_id = gone.id;
+    DELETE FROM job_dependencies USING gone WHERE child_id = gone.id;
+    DELETE FROM job_starts USING gone WHERE job_id = gone.id;
+    DELETE FROM job_events USING gone WHERE job_id = gone.id;
+    DELETE FROM media USING gone WHERE job_id = gone.id;
+    DELETE FROM webhook_inbox USING gone WHERE job_id = gone.id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER jobs_removed AFTER DELETE ON execution_jobs
+    REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION jobs_removed();

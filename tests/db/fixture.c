@@ -318,6 +318,18 @@ void fixture_check_invariants(void)
 		  "(SELECT FROM job_dependencies d WHERE d.parent_id = p.id "
 		  "AND "
 		  "NOT delivered)" },
+		{ "jobs and edges have their execution and jobs",
+		  "SELECT (SELECT count(*) FROM execution_jobs j WHERE NOT "
+		  "EXISTS (SELECT FROM executions e WHERE e.id = "
+		  "j.execution_id)) + (SELECT count(*) FROM job_dependencies "
+		  "d WHERE 2 <> (SELECT count(*) FROM execution_jobs j WHERE "
+		  "j.id IN (d.parent_id, d.child_id)))" },
+		{ "what is told of jobs has its job",
+		  "SELECT count(*) FROM (SELECT job_id FROM job_starts UNION "
+		  "ALL SELECT job_id FROM job_events UNION ALL SELECT job_id "
+		  "FROM media UNION ALL SELECT job_id FROM webhook_inbox) t "
+		  "WHERE NOT EXISTS (SELECT FROM execution_jobs j WHERE j.id = "
+		  "t.job_id)" },
 		{ "nobody waits for nothing",
 		  "SELECT count(*) FROM execution_jobs WHERE status = "
 		  "'waiting' AND needs_left = 0" },

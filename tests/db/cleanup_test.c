@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/db/fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What belongs to an execution goes with it, and nothing else does. */
+
+static struct db *db;
+
+static int open_db(void **state)
+{
+	(void)state;
+	db = fixture_open();
+	return 0;
+}
+
+static int close_db(void **state)
+{
+	(void)state;
+	db = db_close(db);
+	return 0;
+}
+
+/* Two jobs, the second after the first; the first leaves a row in every
+ * table that knows of jobs. */
+static void make_finished(struct pipeline *ret)
+{
+	static const struct edge edges[] = { { 0, 1 } };
+
+	fixture_submit(db, "clean", "fail",
+		       &(const struct shape){ 2, edges, 1 }, ret);
+	fixture_bring(db, ret->job[0], "clean", JOB_PROCESSING);
+
+	struct move rendered = fixture_move(ret->job[0], JOB_PROCESSING,
+					    JOB_RENDERED, MOVE_ANY);
+
+	rendered.delivery_key = "msg_1";
+	assert_int_equal(fixture_apply(db, &rendered), MOVE_DONE);
+
+	struct move stored =
+		fixture_move(ret->job[0], JOB_STORING, JOB_STORED, MOVE_ANY);
+
+	stored.media = "[{\"index\":0,\"key\":\"k\",\"url\":\"u\","
+		       "\"content_type\":\"image/png\",\"bytes\":1,"
+		       "\"sha256\":\"000102030405060708090a0b0c0d0e0f"
+		       "000102030405060708090a0b0c0d0e0f\"}]";
+	assert_int_equal(fixture_apply(db, &stored), MOVE_DONE);
+	fixture_bring(db, ret->job[1], "clean", JOB_COMPLETED);
+}
+
+/* Rows of any table that belong to this execution's jobs. */
+static int64_t rows_of(const struct pipeline *pipeline)
+{
+	static const char *const keys[] = {
+		"execution_jobs WHERE id",
+		"job_dependencies WHERE parent_id",
+		"job_dependencies WHERE child_id",
+		"job_starts WHERE job_id",
+		"job_events WHERE job_id",
+		"media WHERE job_id",
+		"webhook_inbox WHERE job_id",
+	};
+	int64_t rows = 0;
+
+	for (size_t i = 0; i < COUNT_OF(keys); i++) {
+		int64_t found = fixture_number(
+			"SELECT count(*) FROM %s IN ('%s', '%s')", keys[i],
+			pipeline->job[0], pipeline->job[1]);
+
+		rows += found;
+		/* Each of them was used, or this would prove nothing. */
+		if (fixture_number("SELECT count(*) FROM executions "
+				   "WHERE id = '%s'",
+				   pipeline->execution) == 1)
+			CHECK_NUMBER(keys[i], found > 0, 1);
+	}
+	return rows;
+}
+
+static void age(const struct pipeline *pipeline, int days)
+{
+	fixture_sql("UPDATE executions SET completed_at = now() - interval "
+		    "'%d days' WHERE id = '%s'",
+		    days, pipeline->execution);
+}
+
+static void an_old_execution_goes_with_all_it_had(void **state)
+{
+	const char *params[] = { "30", "90", "1000" };
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	struct fault fault = { "" };
+	struct pipeline old, young;
+	int64_t before;
+
+	(void)state;
+	make_finished(&old);
+	make_finished(&young);
+	age(&old, 31);
+	age(&young, 29);
+	before = rows_of(&young);
+	assert_int_equal(rows_of(&old), before);
+	assert_int_equal(
+		db_run(db, DB_cleanup_executions, params, &rows, &fault), 0);
+	assert_int_equal(rows_of(&old), 0);
+	assert_int_equal(rows_of(&young), before);
+	fixture_check_invariants();
+}
+
+static void the_poller_may_remove_executions_and_nothing_else(void **state)
+{
+	struct pipeline old;
+
+	(void)state;
+	make_finished(&old);
+	fixture_sql("SET ROLE rushes_poller; DELETE FROM executions "
+		    "WHERE id = '%s'",
+		    old.execution);
+	assert_int_equal(rows_of(&old), 0);
+	CHECK_NUMBER("tables of jobs the poller may delete from",
+		     fixture_number(
+			     "SELECT count(*) FROM unnest(ARRAY["
+			     "'execution_jobs', 'job_dependencies', "
+			     "'job_starts', 'job_events', 'media']) AS name "
+			     "WHERE has_table_privilege('rushes_poller', name, "
+			     "'DELETE')"),
+		     0);
+	fixture_check_invariants();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_old_execution_goes_with_all_it_had),
+		cmocka_unit_test(
+			the_poller_may_remove_executions_and_nothing_else),
+	};
+
+	return cmocka_run_group_tests(tests, open_db, close_db);
+}
