@@ -9,6 +9,7 @@
 #
 #   ONLY=unit,db,system   only suites of these names
 #   VERBOSE=1             show all output as it comes
+#   WRAP='valgrind -q'    run unit tests by this
 set -uo pipefail
 
 root=$(realpath "$(dirname "$0")/..")
@@ -83,7 +84,8 @@ wanted() {
 
 if wanted unit; then
 	while read -r source; do
-		suite "${source%.c}" "$BUILD/${source%.c}"
+		# shellcheck disable=SC2086 # a command and its options
+		suite "${source%.c}" ${WRAP:-} "$BUILD/${source%.c}"
 	done < <(find tests/unit -name '*_test.c' | LC_ALL=C sort)
 fi
 for run in tests/*/run.sh; do

@@ -222,12 +222,12 @@ static void add_field(struct fields *fields, const char *name,
 {
 	bool message = strcmp(name, "MESSAGE") == 0;
 	struct line line = {
-		.text = message ? fields->message : fields->text[fields->count],
 		.size = message ? MESSAGE_BYTES_MAX : VALUE_BYTES_MAX,
 	};
 
 	if (!value || fields->count == FIELDS_MAX)
 		return;
+	line.text = message ? fields->message : fields->text[fields->count];
 	add(&line, name, strlen(name));
 	add(&line, "=", 1);
 	add_clean(&line, value);

@@ -225,6 +225,7 @@ static const char *pointer_to(const struct place *place, struct arena *arena)
 	for (; place->up; place = place->up)
 		chain[count++] = place;
 	while (count-- > 0) {
+		/* cppcheck-suppress uninitvar ; all below count are set */
 		const char *key = chain[count]->key;
 
 		if (!key) {

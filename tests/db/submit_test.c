@@ -243,7 +243,7 @@ static void *compete(void *context)
 	struct rival *rival = context;
 	struct db *mine = fixture_open();
 
-	for (int round = 0; round < 20; round++) {
+	for (size_t round = 0; round < 20; round++) {
 		struct submit_item *items[4];
 		char key[16];
 

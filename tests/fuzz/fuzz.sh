@@ -21,7 +21,7 @@ for source in tests/fuzz/*.c; do
 	found=1
 	work=build/fuzz/$name
 	mkdir -p "$work/corpus"
-	if "$programs/$name" -max_total_time="${TIME:-60}" -timeout=20 \
+	if "$programs/$name" -max_total_time="${TIME:-60}" -timeout=60 \
 		-rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 \
 		-artifact_prefix="$work/" "$work/corpus" \
 		"tests/fuzz/corpus/$name" >"$work/log" 2>&1; then

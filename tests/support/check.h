@@ -46,7 +46,8 @@
 /* Ends the test unless both are the same number. */
 #define CHECK_NUMBER(name, got, want)                                          \
 	do {                                                                   \
-		long long got_ = (got), want_ = (want);                        \
+		long long got_ = (long long)(got);                             \
+		long long want_ = (long long)(want);                           \
 		if (got_ != want_)                                             \
 			CHECK_FAILED("%s: got %lld, wanted %lld", name, got_,  \
 				     want_);                                   \

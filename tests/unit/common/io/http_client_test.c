@@ -53,7 +53,7 @@ static void on_done(const struct http_result *result, void *userdata)
 /* The path says how to misbehave. */
 static bool serve(struct peer *peer, int fd, const char *request)
 {
-	char text[512];
+	char text[512] = "";
 	const char *body = strstr(request, "\r\n\r\n") + 4;
 
 	if (strstr(request, " /echo ")) {
@@ -428,7 +428,7 @@ static void many_are_in_flight_at_once(void **state)
 	struct fixture *f = *state;
 	struct http_request request = { .method = HTTP_GET,
 					.url = peer_url(&f->peer, "/hang") };
-	const struct http_options options = { .total_timeout_ms = 400 };
+	const struct http_options options = { .total_timeout_ms = 2500 };
 
 	for (int i = 0; i < 100; i++)
 		assert_int_equal(http_client_send(f->client, &request, &options,
