@@ -83,16 +83,19 @@ SELECT id, name, status, metadata, jobs_total, jobs_completed, jobs_failed,
 
 -- name: execution_list
 -- params: owner text, status text, before uuid, most integer
--- Newest first; "before" is the last id of the page before.
+-- Newest first; "before" is the last id of the page before. The owner's part of
+-- the index of owners is said as a range: said as "=", the planner may rather
+-- go through everybody's executions, newest first, until a page is full.
 SELECT id, name, status, metadata, jobs_total, jobs_completed, jobs_failed,
        jobs_cancelled, jobs_skipped,
        (extract(epoch FROM created_at) * 1000)::bigint AS created_unix_ms,
        (extract(epoch FROM completed_at) * 1000)::bigint AS completed_unix_ms
   FROM executions
- WHERE owner = $1::text
+ WHERE owner >= $1::text
+   AND (owner, id) < ($1::text,
+                      coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
    AND ($2::text IS NULL OR status = $2::text)
-   AND ($3::uuid IS NULL OR id < $3::uuid)
- ORDER BY id DESC
+ ORDER BY owner DESC, id DESC
  LIMIT $4::integer;
 
 -- name: execution_jobs_read

@@ -9,7 +9,8 @@
  *	batch=500      jobs a claim, moves a moves_apply()
  *	clients=2      threads, each with a connection
  *	wide=1         jobs an execution
- *	children=0     1: every second job depends on the one before it
+ *	children=0     1: every second job depends on the one before it;
+ *	               2: all depend on the first of their execution
  *	media=0        files stored with each job
  */
 #include "common/base/dice.h"
@@ -119,8 +120,10 @@ static struct submission pipeline(const struct options *options,
 			.input = INPUT,
 			.on_dependency_failure = POLICY_FAIL,
 		};
-		if (options->children && i % 2 == 1) {
-			parents[i] = (uint32_t)i - 1;
+		if ((options->children == 1 && i % 2 == 1) ||
+		    (options->children == 2 && i > 0)) {
+			parents[i] =
+				options->children == 1 ? (uint32_t)i - 1 : 0;
 			jobs[i].depends_on = &parents[i];
 			jobs[i].depends_on_count = 1;
 			submission.edge_count++;

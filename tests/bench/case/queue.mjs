@@ -68,7 +68,7 @@ const completing = "status = 'completed', completed_at = now(), " +
 	"next_poll_at = NULL";
 
 /** queue.c's steps, each with what it cost us and PostgreSQL. */
-async function live(stack, options) {
+export async function live(stack, options) {
 	const words = Object.entries(options).map(([name, value]) =>
 		`${name}=${value}`);
 	const child = spawn(path.join(build, "tests/bench/queue"),
@@ -152,7 +152,8 @@ async function check(stack, jobs) {
 }
 
 async function clean(stack) {
-	await stack.sql("TRUNCATE executions CASCADE");
+	await stack.sql("TRUNCATE executions, execution_jobs, job_starts, " +
+		"job_dependencies, job_events, media, webhook_inbox");
 }
 
 export default async function measure(bench) {
