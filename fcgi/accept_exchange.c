@@ -212,8 +212,7 @@ static bool is_at_end(const struct exchange *exchange)
 	       FCGX_GetError(exchange->fcgx.in) == 0;
 }
 
-/* Read and forget up to the end record. */
-static void drain(struct exchange *exchange)
+void exchange_drain_body(struct exchange *exchange)
 {
 	size_t left = exchange->accept->options.body_drain_bytes_max;
 	char piece[DRAIN_PIECE_BYTES];
@@ -239,7 +238,7 @@ int exchange_read_body(struct exchange *exchange, size_t bytes_most)
 	if (length < 0)
 		return EXCHANGE_E_BROKEN;
 	if ((uint64_t)length > bytes_most) {
-		drain(exchange);
+		exchange_drain_body(exchange);
 		return EXCHANGE_E_TOO_LARGE;
 	}
 	body = arena_alloc(exchange->arena, (size_t)length + 1);
@@ -338,7 +337,7 @@ void exchange_answer(struct exchange *exchange, const struct reply *reply,
 	bool sound;
 
 	if (patient && !exchange->body_at_end)
-		drain(exchange);
+		exchange_drain_body(exchange);
 	if (patient)
 		connection_deadline(accept, fd,
 				    clock_monotonic_ms() +

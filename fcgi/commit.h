@@ -9,19 +9,34 @@
 
 /*
  * A request's part in a common statement: parsed and checked by a handler,
- * written together with others by the committer, answered afterwards.
+ * written (or read) together with others by the committer, then answered.
  */
 
 enum commit_kind {
 	COMMIT_SUBMIT = 1,
 	COMMIT_WEBHOOK,
-	COMMIT_KINDS,
+	COMMIT_READ_JOB,
+};
+
+enum read_outcome {
+	READ_AWAY = 0,	/* the database is */
+	READ_FOUND,	/* in rows */
+	READ_NOT_FOUND, /* there is no such job */
+	READ_ALONE,	/* by whoever answers */
+};
+
+struct read_job {
+	const char *id;
+	enum read_outcome outcome;
+	const PGresult *rows; /* while the batch lasts */
+	int row;
 };
 
 struct commit {
 	enum commit_kind kind;
 	struct submit_item submit;
 	struct webhook_item webhook;
+	struct read_job read_job;
 	bool refuse_webhook; /* once the poller was told to look */
 };
 
@@ -38,10 +53,19 @@ int commit_answer_submit(struct worker *worker, const struct request *request,
 int commit_answer_webhook(const struct request *request,
 			  const struct commit *commit, struct reply *ret);
 
+int commit_answer_read_job(struct worker *worker, const struct request *request,
+			   const struct commit *commit, struct reply *ret,
+			   struct fault *reterr_fault);
+
+/* Read jobs with one statement; *ret_rows is what their outcomes point into. */
+void commit_read_jobs(struct worker *worker, struct read_job *const *items,
+		      size_t count, struct arena *arena, PGresult **ret_rows);
+
 /* Does the answer have to be read from the database? */
 bool commit_needs_read(const struct commit *commit);
 
-/* The batch it was part of goes away: a twin's answer is read from now on. */
+/* The batch it was part of goes away: what its answer takes from the batch is
+ * read from now on. */
 void commit_detach(struct commit *commit);
 
 #endif

@@ -14,6 +14,11 @@
 #include <string.h>
 
 enum {
+	/* While one waits for the disk, another prepares and writes. More
+	 * make smaller batches and cost more than they save. */
+	WRITERS = 1,
+	READERS = 2,
+	BATCHERS = WRITERS + READERS,
 	BATCH_REQUESTS_MAX = 512,
 	BATCH_BYTES_MAX = 16 * 1024 * 1024,
 	/* Longer answers are written by the thread that may wait. Far below
@@ -38,25 +43,42 @@ struct queue {
 	struct pending **last;
 };
 
+/* Requests that wait for one kind of statement. */
+struct line {
+	struct queue waiting;
+	pthread_cond_t filled;
+};
+
+/* A thread that takes all that wait in a line and serves them together. */
+struct batcher {
+	struct committer *committer;
+	struct line *line;
+	struct worker worker;
+	pthread_t thread;
+	bool started;
+	_Atomic int64_t busy_since_ms; /* 0: waiting */
+	/* under the lock */
+	struct pending *taken[BATCH_REQUESTS_MAX];
+	size_t taken_count;
+};
+
 struct committer {
 	const struct service *service;
-	struct worker committing; /* the thread that commits */
-	struct worker answering;  /* the thread that may wait */
-	pthread_t commit_thread, answer_thread;
-	bool commit_started, answer_started;
+	struct batcher batcher[BATCHERS];
+	struct worker answering; /* the thread that may wait */
+	pthread_t answer_thread;
+	bool answer_started;
 
 	pthread_mutex_t lock; /* of what follows */
-	pthread_cond_t filled, answerable;
-	struct queue waiting; /* to be committed */
-	struct queue done;    /* to be answered at leisure */
-	struct pending *taken[BATCH_REQUESTS_MAX]; /* being committed */
-	size_t taken_count;
+	pthread_cond_t answerable;
+	struct line writes, reads;
+	struct queue done; /* to be answered at leisure */
 	size_t requests;
 	size_t bytes;
-	bool stopping, committing_done;
+	size_t batchers_running;
+	bool stopping;
 
 	_Atomic uint64_t commits, committed, expired;
-	_Atomic int64_t busy_since_ms;
 	_Atomic bool database_up;
 };
 
@@ -129,6 +151,13 @@ static struct pending *pending_new(struct exchange *exchange,
 	return pending;
 }
 
+static struct line *line_of(struct committer *committer,
+			    const struct commit *commit)
+{
+	return commit->kind == COMMIT_READ_JOB ? &committer->reads
+					       : &committer->writes;
+}
+
 int committer_add(struct committer *committer, struct exchange *exchange,
 		  struct commit *commit)
 {
@@ -147,8 +176,8 @@ int committer_add(struct committer *committer, struct exchange *exchange,
 		pending->arena = exchange_take_arena(exchange);
 		committer->requests++;
 		committer->bytes += pending->bytes;
-		queue_add(&committer->waiting, pending);
-		pthread_cond_signal(&committer->filled);
+		queue_add(&line_of(committer, commit)->waiting, pending);
+		pthread_cond_signal(&line_of(committer, commit)->filled);
 	}
 	pthread_mutex_unlock(&committer->lock);
 	return r;
@@ -172,19 +201,27 @@ static void make_reply(struct worker *worker, const struct pending *pending,
 		       struct reply *ret)
 {
 	struct fault fault = { "" };
-	int r;
+	int r = 0;
 
-	if (pending->commit->kind == COMMIT_SUBMIT)
+	switch (pending->commit->kind) {
+	case COMMIT_SUBMIT:
 		r = commit_answer_submit(worker, pending->request,
 					 pending->commit, ret, &fault);
-	else
+		break;
+	case COMMIT_WEBHOOK:
 		r = commit_answer_webhook(pending->request, pending->commit,
 					  ret);
+		break;
+	case COMMIT_READ_JOB:
+		r = commit_answer_read_job(worker, pending->request,
+					   pending->commit, ret, &fault);
+		break;
+	}
 	if (r == 0)
 		return;
-	log_event(LOG_WARNING, LOG_ID_REQUEST_FAILED,
+	log_event(r == -EAGAIN ? LOG_DEBUG : LOG_WARNING, LOG_ID_REQUEST_FAILED,
 		  &(struct log_context){ .request = pending->request->id },
-		  "a committed request could not be answered: %s", fault.text);
+		  "a request could not be answered: %s", fault.text);
 	problem_from_failure(r, pending->request, ret);
 }
 
@@ -197,9 +234,10 @@ static void answer_later(struct committer *committer, struct pending *pending)
 	pthread_mutex_unlock(&committer->lock);
 }
 
-/* Answer from the committing thread, which waits for nobody. */
-static void answer_now(struct committer *committer, struct pending *pending)
+/* Answer from a thread that many wait for, and which waits for nobody. */
+static void answer_now(struct batcher *batcher, struct pending *pending)
 {
+	struct committer *committer = batcher->committer;
 	struct exchange *exchange;
 	struct reply reply;
 
@@ -207,7 +245,7 @@ static void answer_now(struct committer *committer, struct pending *pending)
 		answer_later(committer, pending);
 		return;
 	}
-	make_reply(&committer->committing, pending, &reply);
+	make_reply(&batcher->worker, pending, &reply);
 	if (reply.body_bytes > SHORT_ANSWER_BYTES) {
 		commit_detach(pending->commit);
 		answer_later(committer, pending);
@@ -229,7 +267,7 @@ static void *answer_thread(void *context)
 		struct exchange *exchange = NULL;
 		struct reply reply;
 
-		if (!pending && committer->committing_done)
+		if (!pending && committer->batchers_running == 0)
 			break;
 		if (!pending) {
 			pthread_cond_wait(&committer->answerable,
@@ -250,73 +288,72 @@ static void *answer_thread(void *context)
 	return NULL;
 }
 
-/* ---- committing --------------------------------------------------------- */
+/* ---- batches ------------------------------------------------------------ */
 
 /* All that wait, up to what one statement should hold; under the lock. */
-static void take_batch(struct committer *committer)
+static void take_batch(struct batcher *batcher)
 {
+	struct queue *waiting = &batcher->line->waiting;
 	size_t bytes = 0;
 
-	committer->taken_count = 0;
-	while (committer->waiting.first &&
-	       committer->taken_count < BATCH_REQUESTS_MAX) {
-		bytes += committer->waiting.first->bytes;
-		if (committer->taken_count > 0 && bytes > BATCH_BYTES_MAX)
+	batcher->taken_count = 0;
+	while (waiting->first && batcher->taken_count < BATCH_REQUESTS_MAX) {
+		bytes += waiting->first->bytes;
+		if (batcher->taken_count > 0 && bytes > BATCH_BYTES_MAX)
 			break;
-		committer->taken[committer->taken_count++] =
-			queue_take(&committer->waiting);
+		batcher->taken[batcher->taken_count++] = queue_take(waiting);
 	}
 }
 
 /* @return whether there is work for the poller */
-static bool commit_submits(struct committer *committer, struct arena *arena)
+static bool commit_submits(struct batcher *batcher, struct arena *arena)
 {
 	struct submit_item *items[BATCH_REQUESTS_MAX];
 	bool wake = false;
 	size_t count = 0;
 
-	for (size_t i = 0; i < committer->taken_count; i++) {
-		if (committer->taken[i]->commit->kind == COMMIT_SUBMIT)
-			items[count++] = &committer->taken[i]->commit->submit;
+	for (size_t i = 0; i < batcher->taken_count; i++) {
+		if (batcher->taken[i]->commit->kind == COMMIT_SUBMIT)
+			items[count++] = &batcher->taken[i]->commit->submit;
 	}
 	if (count == 0)
 		return false;
-	submit_commit(committer->committing.db, items, count, arena);
-	committer->commits++;
+	submit_commit(batcher->worker.db, items, count, arena);
+	batcher->committer->commits++;
 	for (size_t i = 0; i < count; i++)
 		wake |= items[i]->outcome == SUBMIT_STORED;
 	return wake;
 }
 
-static bool commit_webhooks(struct committer *committer, struct arena *arena)
+static bool commit_webhooks(struct batcher *batcher, struct arena *arena)
 {
 	struct webhook_item *items[BATCH_REQUESTS_MAX];
 	bool wake = false;
 	size_t count = 0;
 
-	for (size_t i = 0; i < committer->taken_count; i++) {
-		if (committer->taken[i]->commit->kind == COMMIT_WEBHOOK)
-			items[count++] = &committer->taken[i]->commit->webhook;
+	for (size_t i = 0; i < batcher->taken_count; i++) {
+		if (batcher->taken[i]->commit->kind == COMMIT_WEBHOOK)
+			items[count++] = &batcher->taken[i]->commit->webhook;
 	}
 	if (count == 0)
 		return false;
-	webhook_commit(committer->service->conf, committer->committing.db,
+	webhook_commit(batcher->committer->service->conf, batcher->worker.db,
 		       items, count, arena);
-	committer->commits++;
+	batcher->committer->commits++;
 	for (size_t i = 0; i < count; i++)
 		wake |= items[i]->wake;
 	return wake;
 }
 
-static void answer_kind(struct committer *committer, enum commit_kind kind)
+static void answer_kind(struct batcher *batcher, enum commit_kind kind)
 {
-	for (size_t i = 0; i < committer->taken_count; i++) {
-		if (committer->taken[i]->commit->kind == kind)
-			answer_now(committer, committer->taken[i]);
+	for (size_t i = 0; i < batcher->taken_count; i++) {
+		if (batcher->taken[i]->commit->kind == kind)
+			answer_now(batcher, batcher->taken[i]);
 	}
 }
 
-static void commit_batch(struct committer *committer)
+static void commit_batch(struct batcher *batcher)
 {
 	_cleanup_(arena_freep) struct arena *arena =
 		arena_new(LIMIT_ARENA_TICK_BYTES);
@@ -324,21 +361,38 @@ static void commit_batch(struct committer *committer)
 
 	/* Without an arena the outcomes stay what they are: away. */
 	if (arena)
-		wake = commit_submits(committer, arena);
-	answer_kind(committer, COMMIT_SUBMIT);
+		wake = commit_submits(batcher, arena);
+	answer_kind(batcher, COMMIT_SUBMIT);
 	if (arena)
-		wake |= commit_webhooks(committer, arena);
-	answer_kind(committer, COMMIT_WEBHOOK);
+		wake |= commit_webhooks(batcher, arena);
+	answer_kind(batcher, COMMIT_WEBHOOK);
 
 	if (wake)
-		wake_send(committer->service->conf->wake_socket);
-	committer->committed += committer->taken_count;
+		wake_send(batcher->committer->service->conf->wake_socket);
+	batcher->committer->committed += batcher->taken_count;
+}
+
+/* What they ask for is read together, and each answer made from its row. */
+static void read_batch(struct batcher *batcher)
+{
+	_cleanup_(arena_freep) struct arena *arena =
+		arena_new(LIMIT_ARENA_TICK_BYTES);
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	struct read_job *items[BATCH_REQUESTS_MAX];
+
+	for (size_t i = 0; i < batcher->taken_count; i++)
+		items[i] = &batcher->taken[i]->commit->read_job;
+	if (arena)
+		commit_read_jobs(&batcher->worker, items, batcher->taken_count,
+				 arena, &rows);
+	answer_kind(batcher, COMMIT_READ_JOB);
 }
 
 /* Said once when the database goes and once when it is back. */
-static void note_database(struct committer *committer)
+static void note_database(struct batcher *batcher)
 {
-	bool up = db_connected(committer->committing.db);
+	struct committer *committer = batcher->committer;
+	bool up = db_connected(batcher->worker.db);
 
 	if (up == committer->database_up)
 		return;
@@ -352,30 +406,41 @@ static void note_database(struct committer *committer)
 			  "answered 503 until it is back");
 }
 
-static void *commit_thread(void *context)
+static void serve_batch(struct batcher *batcher)
 {
-	struct committer *committer = context;
+	batcher->busy_since_ms = clock_monotonic_ms();
+	if (batcher->line == &batcher->committer->writes) {
+		commit_batch(batcher);
+		note_database(batcher);
+	} else {
+		read_batch(batcher);
+	}
+	batcher->busy_since_ms = 0;
+}
+
+static void *batch_thread(void *context)
+{
+	struct batcher *batcher = context;
+	struct committer *committer = batcher->committer;
 
 	pthread_mutex_lock(&committer->lock);
 	for (;;) {
-		take_batch(committer);
-		if (committer->taken_count == 0 && committer->stopping)
+		take_batch(batcher);
+		if (batcher->taken_count == 0 && committer->stopping)
 			break;
-		if (committer->taken_count == 0) {
-			pthread_cond_wait(&committer->filled, &committer->lock);
+		if (batcher->taken_count == 0) {
+			pthread_cond_wait(&batcher->line->filled,
+					  &committer->lock);
 			continue;
 		}
 		pthread_mutex_unlock(&committer->lock);
-		committer->busy_since_ms = clock_monotonic_ms();
-		commit_batch(committer);
-		note_database(committer);
-		committer->busy_since_ms = 0;
+		serve_batch(batcher);
 		pthread_mutex_lock(&committer->lock);
-		for (size_t i = 0; i < committer->taken_count; i++)
-			pending_unref(committer, committer->taken[i]);
-		committer->taken_count = 0;
+		for (size_t i = 0; i < batcher->taken_count; i++)
+			pending_unref(committer, batcher->taken[i]);
+		batcher->taken_count = 0;
 	}
-	committer->committing_done = true;
+	committer->batchers_running--;
 	pthread_cond_broadcast(&committer->answerable);
 	pthread_mutex_unlock(&committer->lock);
 	return NULL;
@@ -402,38 +467,58 @@ static struct expired expire(struct pending *pending)
 	return (struct expired){ pending, TAKE_PTR(pending->exchange) };
 }
 
-/* Under the lock. What waits unsent is not sent any more; of what is being
- * committed nobody knows what becomes. */
-static size_t find_expired(struct committer *committer, int64_t now_ms,
-			   struct expired *ret)
-{
-	struct pending **link = &committer->waiting.first;
-	size_t count = 0;
+/* What find_expired() has found so far. */
+struct expiring {
+	int64_t now_ms;
+	struct expired *found;
+	size_t count;
+};
 
-	while (*link && count < EXPIRE_AT_ONCE) {
+static void expire_if_old(struct expiring *expiring, struct pending *pending)
+{
+	if (expiring->count < EXPIRE_AT_ONCE &&
+	    is_expired(pending, expiring->now_ms))
+		expiring->found[expiring->count++] = expire(pending);
+}
+
+/* What waits unsent is not sent any more. */
+static void expire_waiting(struct expiring *expiring, struct queue *waiting)
+{
+	struct pending **link = &waiting->first;
+
+	while (*link && expiring->count < EXPIRE_AT_ONCE) {
 		struct pending *pending = *link;
 
-		if (!is_expired(pending, now_ms)) {
+		if (!is_expired(pending, expiring->now_ms)) {
 			link = &pending->next;
 			continue;
 		}
 		*link = pending->next;
 		if (!*link)
-			committer->waiting.last = link;
-		ret[count++] = expire(pending);
+			waiting->last = link;
+		expire_if_old(expiring, pending);
 		pending->refs--; /* the queue's */
 	}
-	for (size_t i = 0; i < committer->taken_count && count < EXPIRE_AT_ONCE;
-	     i++) {
-		if (is_expired(committer->taken[i], now_ms))
-			ret[count++] = expire(committer->taken[i]);
+}
+
+/* Under the lock. Of what is being committed nobody knows what becomes. */
+static size_t find_expired(struct committer *committer, int64_t now_ms,
+			   struct expired *ret)
+{
+	struct expiring expiring = { .now_ms = now_ms, .found = ret };
+
+	expire_waiting(&expiring, &committer->writes.waiting);
+	expire_waiting(&expiring, &committer->reads.waiting);
+	for (size_t b = 0; b < BATCHERS; b++) {
+		const struct batcher *batcher = &committer->batcher[b];
+
+		for (size_t i = 0; i < batcher->taken_count; i++)
+			expire_if_old(&expiring, batcher->taken[i]);
 	}
-	for (struct pending *pending = committer->done.first;
-	     pending && count < EXPIRE_AT_ONCE; pending = pending->next) {
-		if (is_expired(pending, now_ms))
-			ret[count++] = expire(pending);
-	}
-	return count;
+	for (struct pending *pending = committer->done.first; pending;
+	     pending = pending->next)
+		expire_if_old(&expiring, pending);
+	return expiring.count;
 }
 
 static void answer_expired(const struct expired *expired)
@@ -480,10 +565,14 @@ struct committer_figures committer_figures(struct committer *committer)
 		.expired = committer->expired,
 		.database_up = committer->database_up,
 	};
-	int64_t since_ms = committer->busy_since_ms;
+	int64_t now_ms = clock_monotonic_ms();
 
-	if (since_ms != 0)
-		figures.stuck_ms = clock_monotonic_ms() - since_ms;
+	for (size_t i = 0; i < BATCHERS; i++) {
+		int64_t since_ms = committer->batcher[i].busy_since_ms;
+
+		if (since_ms != 0 && now_ms - since_ms > figures.stuck_ms)
+			figures.stuck_ms = now_ms - since_ms;
+	}
 	pthread_mutex_lock(&committer->lock);
 	figures.waiting = committer->requests;
 	pthread_mutex_unlock(&committer->lock);
@@ -492,30 +581,55 @@ struct committer_figures committer_figures(struct committer *committer)
 
 /* ---- beginning and end -------------------------------------------------- */
 
-static int start(struct committer *committer, struct fault *reterr_fault)
+static int start_batcher(struct batcher *batcher, struct fault *reterr_fault)
 {
+	struct committer *committer = batcher->committer;
 	const char *database_url = committer->service->conf->database_url;
 	int r;
 
-	r = db_open(database_url, "rushes-fcgi commit",
-		    &committer->committing.db, reterr_fault);
-	if (r == 0)
-		r = db_open_later(database_url, "rushes-fcgi answer",
-				  &committer->answering.db, reterr_fault);
+	if (batcher->line == &committer->writes)
+		r = db_open(database_url, "rushes-fcgi commit",
+			    &batcher->worker.db, reterr_fault);
+	else
+		r = db_open_later(database_url, "rushes-fcgi read",
+				  &batcher->worker.db, reterr_fault);
 	if (r < 0)
 		return r;
-	committer->database_up = db_connected(committer->committing.db);
+	if (batcher->line == &committer->writes)
+		committer->database_up = db_connected(batcher->worker.db);
+	r = pthread_create(&batcher->thread, NULL, batch_thread, batcher);
+	if (r != 0)
+		return fault_set(reterr_fault, -r, "no thread: %s",
+				 strerror(r));
+	batcher->started = true;
+	pthread_mutex_lock(&committer->lock);
+	committer->batchers_running++;
+	pthread_mutex_unlock(&committer->lock);
+	return 0;
+}
 
-	r = pthread_create(&committer->commit_thread, NULL, commit_thread,
+static int start_answering(struct committer *committer,
+			   struct fault *reterr_fault)
+{
+	int r;
+
+	r = db_open_later(committer->service->conf->database_url,
+			  "rushes-fcgi answer", &committer->answering.db,
+			  reterr_fault);
+	if (r < 0)
+		return r;
+	r = pthread_create(&committer->answer_thread, NULL, answer_thread,
 			   committer);
-	committer->commit_started = r == 0;
-	if (r == 0)
-		r = pthread_create(&committer->answer_thread, NULL,
-				   answer_thread, committer);
 	committer->answer_started = r == 0;
 	return r == 0 ? 0
 		      : fault_set(reterr_fault, -r, "no thread: %s",
 				  strerror(r));
+}
+
+static void line_init(struct line *line)
+{
+	queue_init(&line->waiting);
+	(void)pthread_cond_init(&line->filled, NULL);
 }
 
 int committer_new(const struct service *service, struct committer **ret,
@@ -523,19 +637,28 @@ int committer_new(const struct service *service, struct committer **ret,
 {
 	_cleanup_(committer_freep) struct committer *committer =
 		calloc(1, sizeof(*committer));
-	int r;
+	int r = 0;
 
 	if (!committer)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	committer->service = service;
-	committer->committing.service = service;
 	committer->answering.service = service;
-	queue_init(&committer->waiting);
+	line_init(&committer->writes);
+	line_init(&committer->reads);
 	queue_init(&committer->done);
 	(void)pthread_mutex_init(&committer->lock, NULL);
-	(void)pthread_cond_init(&committer->filled, NULL);
 	(void)pthread_cond_init(&committer->answerable, NULL);
-	r = start(committer, reterr_fault);
+	for (size_t i = 0; i < BATCHERS && r == 0; i++) {
+		struct batcher *batcher = &committer->batcher[i];
+
+		batcher->committer = committer;
+		batcher->worker.service = service;
+		batcher->line =
+			i < WRITERS ? &committer->writes : &committer->reads;
+		r = start_batcher(batcher, reterr_fault);
+	}
+	if (r == 0)
+		r = start_answering(committer, reterr_fault);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(committer);
@@ -546,16 +669,18 @@ void committer_stop(struct committer *committer)
 {
 	pthread_mutex_lock(&committer->lock);
 	committer->stopping = true;
-	if (!committer->commit_started)
-		committer->committing_done = true;
-	pthread_cond_broadcast(&committer->filled);
+	pthread_cond_broadcast(&committer->writes.filled);
+	pthread_cond_broadcast(&committer->reads.filled);
 	pthread_cond_broadcast(&committer->answerable);
 	pthread_mutex_unlock(&committer->lock);
-	if (committer->commit_started)
-		(void)pthread_join(committer->commit_thread, NULL);
+	for (size_t i = 0; i < BATCHERS; i++) {
+		if (committer->batcher[i].started)
+			(void)pthread_join(committer->batcher[i].thread, NULL);
+		committer->batcher[i].started = false;
+	}
 	if (committer->answer_started)
 		(void)pthread_join(committer->answer_thread, NULL);
-	committer->commit_started = committer->answer_started = false;
+	committer->answer_started = false;
 }
 
 struct committer *committer_free(struct committer *committer)
@@ -563,9 +688,11 @@ struct committer *committer_free(struct committer *committer)
 	if (!committer)
 		return NULL;
 	committer_stop(committer);
-	(void)db_close(committer->committing.db);
+	for (size_t i = 0; i < BATCHERS; i++)
+		(void)db_close(committer->batcher[i].worker.db);
 	(void)db_close(committer->answering.db);
-	(void)pthread_cond_destroy(&committer->filled);
+	(void)pthread_cond_destroy(&committer->writes.filled);
+	(void)pthread_cond_destroy(&committer->reads.filled);
 	(void)pthread_cond_destroy(&committer->answerable);
 	(void)pthread_mutex_destroy(&committer->lock);
 	free(committer);

@@ -80,6 +80,10 @@ enum {
 _must_check_ int exchange_read_body(struct exchange *exchange,
 				    size_t bytes_most);
 
+/* Read what is left of the body and forget it, up to the end record. Whoever
+ * is to answer without waiting is handed exchanges that are read to the end. */
+void exchange_drain_body(struct exchange *exchange);
+
 /**
  * Send the answer and end the exchange; its memory is gone afterwards.
  *

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+#include "common/base/text.h"
+#include "common/flow/read.h"
+#include "common/io/log.h"
+#include "fcgi/commit.h"
 #include "fcgi/problem.h"
 #include "fcgi/route.h"
 #include "fcgi/show.h"
@@ -9,7 +13,8 @@
 
 /*
  * GET /api/jobs/{id} - a job as it stands. Its ETag is its version, so asking
- * again costs next to nothing while nothing has changed.
+ * again costs next to nothing while nothing has changed. Requests that wait at
+ * the same time are read by one statement.
  */
 
 /* Is the tag one of those in If-None-Match? Weak ones count (RFC 9110). */
@@ -32,18 +37,87 @@ static bool has_tag(const struct request *request, const char *tag)
 	return false;
 }
 
+static int refuse_unknown(const struct request *request, struct reply *ret)
+{
+	return refuse(request, ret, 404, "job_not_found",
+		      "There is no such job.");
+}
+
 int get_job(struct worker *worker, const struct request *request,
 	    struct reply *ret, struct fault *reterr_fault)
+{
+	struct commit *commit;
+
+	(void)worker;
+	if (!text_is_uuid(request->capture[0]))
+		return refuse_unknown(request, ret);
+	commit = arena_alloc(request->arena, sizeof(*commit));
+	if (!commit)
+		return fault_set(reterr_fault, -ENOMEM, "arena is full");
+	commit->kind = COMMIT_READ_JOB;
+	commit->read_job.id = request->capture[0];
+	*ret = (struct reply){ .commit = commit };
+	return 0;
+}
+
+/* ---- together with others ----------------------------------------------- */
+
+static int mark_found(struct read_job *const *items, size_t count,
+		      const PGresult *rows, struct arena *arena,
+		      struct fault *reterr_fault)
+{
+	for (size_t i = 0; i < count; i++)
+		items[i]->outcome = READ_NOT_FOUND;
+	for (int i = 0; i < db_rows(rows); i++) {
+		struct db_row row = db_row(rows, i, arena);
+		int64_t n = db_row_int64(&row, "n");
+		int r = db_row_end(&row, reterr_fault);
+
+		if (r < 0)
+			return r;
+		if (n < 1 || n > (int64_t)count)
+			continue;
+		items[n - 1]->outcome = READ_FOUND;
+		items[n - 1]->rows = rows;
+		items[n - 1]->row = i;
+	}
+	return 0;
+}
+
+void commit_read_jobs(struct worker *worker, struct read_job *const *items,
+		      size_t count, struct arena *arena, PGresult **ret_rows)
+{
+	const char **ids = arena_alloc(arena, count * sizeof(*ids));
+	struct fault fault = { "" };
+	const char *param;
+	int r;
+
+	for (size_t i = 0; ids && i < count; i++)
+		ids[i] = items[i]->id;
+	param = ids ? db_array_text(ids, count, arena) : NULL;
+	if (!param)
+		return;
+	r = read_run(worker->db, DB_job_read, &param, ret_rows, &fault);
+	if (r == 0)
+		r = mark_found(items, count, *ret_rows, arena, &fault);
+	if (r < 0)
+		log_event(r == -EAGAIN ? LOG_DEBUG : LOG_WARNING,
+			  LOG_ID_REQUEST_FAILED, NULL,
+			  "%zu jobs could not be read: %s", count, fault.text);
+}
+
+/* ---- the answer --------------------------------------------------------- */
+
+static int answer(const struct request *request, struct db_row *row,
+		  struct reply *ret, struct fault *reterr_fault)
 {
 	struct shown_job job;
 	const char *text, *tag;
 	int r;
 
-	r = show_job(worker, request, request->capture[0], &job, &text,
-		     reterr_fault);
+	r = show_job_find(row, request, &job, reterr_fault);
 	if (r == SHOW_E_NOT_FOUND)
-		return refuse(request, ret, 404, "job_not_found",
-			      "There is no such job.");
+		return refuse_unknown(request, ret);
 	if (r < 0)
 		return r;
 	tag = arena_printf(request->arena, "\"%" PRId64 "\"", job.version);
@@ -53,10 +127,55 @@ int get_job(struct worker *worker, const struct request *request,
 	if (has_tag(request, tag)) {
 		*ret = (struct reply){ .status = 304 };
 	} else {
-		r = reply_json(ret, 200, text, reterr_fault);
+		r = show_job_text(row, &job, &text, reterr_fault);
+		if (r == 0)
+			r = reply_json(ret, 200, text, reterr_fault);
 		if (r < 0)
 			return r;
 	}
 	reply_add_header(ret, "ETag", tag);
 	return 0;
+}
+
+/* One that is too long to be answered by the thread that reads for all. */
+static int answer_alone(struct worker *worker, const struct request *request,
+			const char *id, struct reply *ret,
+			struct fault *reterr_fault)
+{
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	const char *param = db_array_text(&id, 1, request->arena);
+	struct db_row row;
+	int r;
+
+	if (!param)
+		return fault_set(reterr_fault, -ENOMEM, "arena is full");
+	r = read_run(worker->db, DB_job_read, &param, &rows, reterr_fault);
+	if (r < 0)
+		return r;
+	if (db_rows(rows) == 0)
+		return refuse_unknown(request, ret);
+	row = db_row(rows, 0, request->arena);
+	return answer(request, &row, ret, reterr_fault);
+}
+
+int commit_answer_read_job(struct worker *worker, const struct request *request,
+			   const struct commit *commit, struct reply *ret,
+			   struct fault *reterr_fault)
+{
+	const struct read_job *job = &commit->read_job;
+	struct db_row row;
+
+	switch (job->outcome) {
+	case READ_FOUND:
+		row = db_row(job->rows, job->row, request->arena);
+		return answer(request, &row, ret, reterr_fault);
+	case READ_NOT_FOUND:
+		return refuse_unknown(request, ret);
+	case READ_ALONE:
+		return answer_alone(worker, request, job->id, ret,
+				    reterr_fault);
+	case READ_AWAY:
+		break;
+	}
+	return fault_set(reterr_fault, -EAGAIN, "the job cannot be read");
 }

@@ -297,19 +297,6 @@ static int answer_repeated(struct worker *worker, const struct request *request,
 			       reterr_fault);
 }
 
-bool commit_needs_read(const struct commit *commit)
-{
-	return commit->kind == COMMIT_SUBMIT &&
-	       commit->submit.outcome == SUBMIT_REPEATED;
-}
-
-void commit_detach(struct commit *commit)
-{
-	if (commit->kind == COMMIT_SUBMIT &&
-	    commit->submit.outcome == SUBMIT_TWIN)
-		commit->submit.outcome = SUBMIT_REPEATED;
-}
-
 int commit_answer_submit(struct worker *worker, const struct request *request,
 			 const struct commit *commit, struct reply *ret,
 			 struct fault *reterr_fault)

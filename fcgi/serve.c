@@ -163,6 +163,7 @@ void serve_exchange(void *context, size_t thread, struct exchange *exchange)
 		problem_from_failure(r, request, &reply);
 	}
 	if (r == 0 && reply.commit) {
+		exchange_drain_body(exchange);
 		if (committer_add(service->committer, exchange, reply.commit) ==
 		    0)
 			return;

@@ -124,30 +124,57 @@ static void show_job_head(struct json_out *out, struct db_row *row,
 	json_out_member_int(out, "version", db_row_int64(row, "version"));
 }
 
-static int show_job_row(struct db_row *row, const char *id,
-			const struct shown_job *job, struct json_out *out,
-			struct fault *reterr_fault)
+int show_job_find(struct db_row *row, const struct request *request,
+		  struct shown_job *ret, struct fault *reterr_fault)
 {
+	struct shown_job job = {
+		.id = db_row_text(row, "id"),
+		.execution_id = db_row_text(row, "execution_id"),
+	};
+	bool is_owner = strcmp(db_row_text(row, "owner"), request->owner) == 0;
 	int r;
 
-	json_out_open(out, '{');
-	json_out_member(out, "id", id);
-	json_out_member(out, "execution_id", job->execution_id);
-	show_job_head(out, row, job->status, job->cancelling);
-	json_out_member_time(out, "created_at",
+	job.status = db_row_text(row, "status");
+	job.version = db_row_int64(row, "version");
+	job.cancelling = db_row_bool(row, "cancelling");
+	r = db_row_end(row, reterr_fault);
+	if (r < 0)
+		return r;
+	if (!is_owner)
+		return SHOW_E_NOT_FOUND;
+	*ret = job;
+	return 0;
+}
+
+int show_job_text(struct db_row *row, const struct shown_job *job,
+		  const char **ret_text, struct fault *reterr_fault)
+{
+	struct json_out out = json_out_init(row->arena);
+	int r;
+
+	json_out_open(&out, '{');
+	json_out_member(&out, "id", job->id);
+	json_out_member(&out, "execution_id", job->execution_id);
+	show_job_head(&out, row, job->status, job->cancelling);
+	json_out_member_time(&out, "created_at",
 			     db_row_int64(row, "created_unix_ms"));
-	json_out_member_time(out, "started_at",
+	json_out_member_time(&out, "started_at",
 			     db_row_int64_or(row, "started_unix_ms", 0));
-	json_out_member_time(out, "completed_at",
+	json_out_member_time(&out, "completed_at",
 			     db_row_int64_or(row, "completed_unix_ms", 0));
-	json_out_member(out, "provider_job_id",
+	json_out_member(&out, "provider_job_id",
 			db_row_text_or_null(row, "provider_job_id"));
-	json_out_member(out, "completed_via",
+	json_out_member(&out, "completed_via",
 			db_row_text_or_null(row, "completed_via"));
-	r = show_output(out, row, job->status, reterr_fault);
-	show_error(out, row, job_is_terminal(job_state_from_name(job->status)));
-	show_job_links(out, id, row->arena);
-	json_out_close(out, '}');
+	r = show_output(&out, row, job->status, reterr_fault);
+	show_error(&out, row,
+		   job_is_terminal(job_state_from_name(job->status)));
+	show_job_links(&out, job->id, row->arena);
+	json_out_close(&out, '}');
+	if (r == 0)
+		r = db_row_end(row, reterr_fault);
+	if (r == 0)
+		*ret_text = json_out_end(&out, NULL);
 	return r;
 }
 
@@ -156,7 +183,6 @@ int show_job(struct worker *worker, const struct request *request,
 	     struct fault *reterr_fault)
 {
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
-	struct json_out out = json_out_init(request->arena);
 	struct shown_job job;
 	struct db_row row;
 	const char *params[1];
@@ -174,22 +200,12 @@ int show_job(struct worker *worker, const struct request *request,
 		return SHOW_E_NOT_FOUND;
 
 	row = db_row(rows, 0, request->arena);
-	if (strcmp(db_row_text(&row, "owner"), request->owner) != 0)
-		return SHOW_E_NOT_FOUND;
-	job = (struct shown_job){
-		.execution_id = db_row_text(&row, "execution_id"),
-		.status = db_row_text(&row, "status"),
-		.version = db_row_int64(&row, "version"),
-		.cancelling = db_row_bool(&row, "cancelling"),
-	};
-	r = show_job_row(&row, id, &job, &out, reterr_fault);
+	r = show_job_find(&row, request, &job, reterr_fault);
 	if (r == 0)
-		r = db_row_end(&row, reterr_fault);
-	if (r < 0)
-		return r;
-	*ret_text = json_out_end(&out, NULL);
-	*ret = job;
-	return 0;
+		r = show_job_text(&row, &job, ret_text, reterr_fault);
+	if (r == 0)
+		*ret = job;
+	return r;
 }
 
 /* ---- executions --------------------------------------------------------- */

@@ -15,11 +15,27 @@ enum { SHOW_E_NOT_FOUND = 1 }; /* not there, or somebody else's */
 
 /* What handlers compare of a job that is shown. */
 struct shown_job {
+	const char *id;
 	const char *execution_id;
 	const char *status;
 	int64_t version;
 	bool cancelling;
 };
+
+/**
+ * What a row of job_read is about, if it is this owner's.
+ *
+ * @return 0; SHOW_E_NOT_FOUND; as db_row_end()
+ */
+_must_check_ int show_job_find(struct db_row *row,
+			       const struct request *request,
+			       struct shown_job *ret,
+			       struct fault *reterr_fault);
+
+/* All of it. @ret_text  JSON, arena memory. @return 0; as db_row_end() */
+_must_check_ int show_job_text(struct db_row *row, const struct shown_job *job,
+			       const char **ret_text,
+			       struct fault *reterr_fault);
 
 /**
  * Read a job of this owner.

@@ -440,10 +440,27 @@ static void break_row(struct db_row *row, const char *column,
 	}
 }
 
+/* Columns are mostly asked for in their order. PQfnumber() would fold the
+ * case of the name first, with memory of its own. */
+static int find_field(struct db_row *row, const char *column)
+{
+	int count = PQnfields(row->result);
+
+	for (int i = 0; i < count; i++) {
+		int field = (row->next_field + i) % count;
+
+		if (strcmp(PQfname(row->result, field), column) == 0) {
+			row->next_field = field + 1;
+			return field;
+		}
+	}
+	return -1;
+}
+
 /* The value where it lies; NULL for SQL NULL or no such column. */
 static const char *borrow(struct db_row *row, const char *column)
 {
-	int field = PQfnumber(row->result, column);
+	int field = find_field(row, column);
 
 	if (field < 0) {
 		break_row(row, column, "is not in the result");

@@ -100,6 +100,7 @@ int db_schema_version(void);
 struct db_row {
 	const PGresult *result;
 	int row;
+	int next_field; /* to look at first */
 	struct arena *arena;
 	const char *broken; /* column that failed, or NULL */
 	const char *reason;

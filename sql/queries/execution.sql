@@ -128,8 +128,9 @@ SELECT dependency.parent_id, dependency.child_id
 
 -- name: job_read
 -- params: ids uuid[]
--- Jobs as the API shows them, with their owner for the handler to compare.
-SELECT job.id, job.execution_id, execution.owner, job.name, job.provider,
+-- Jobs as the API shows them, with their owner for the handler to compare; n is
+-- the place in the array.
+SELECT asked.n, job.id, job.execution_id, execution.owner, job.name, job.provider,
        job.model, job.status, job.attempt, job.progress, job.version,
        job.output, job.completed_via, job.error_code, job.error_message,
        job.billed, job.provider_job_id,
@@ -146,9 +147,9 @@ SELECT job.id, job.execution_id, execution.owner, job.name, job.provider,
               FROM media
              WHERE media.job_id = job.id AND media.attempt = job.attempt)
            END AS media
-  FROM execution_jobs AS job
-  JOIN executions AS execution ON execution.id = job.execution_id
- WHERE job.id = ANY ($1::uuid[]);
+  FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (id, n)
+  JOIN execution_jobs AS job ON job.id = asked.id
+  JOIN executions AS execution ON execution.id = job.execution_id;
 
 -- name: job_events_read
 -- params: job_id uuid, after bigint, most integer

@@ -347,6 +347,41 @@ static void many_at_once_are_all_answered(void **state)
 		     (int)committer_figures(service.committer).waiting, 0);
 }
 
+/* Whoever answers, and whether or not the body was wanted: the connection
+ * stays, or each request would pay for a new one. */
+static void connections_are_kept_on_every_path(void **state)
+{
+	static const struct {
+		const char *method, *path, *body;
+		int status;
+	} cases[] = {
+		{ "GET", "/healthz", "", 200 },
+		{ "GET", "/nowhere", "a body nobody wants", 404 },
+		{ "GET", "/api/jobs/" JOB, "", 503 },
+		{ "GET", "/api/jobs/" JOB, "a body nobody wants", 503 },
+		{ "GET", "/api/executions", "", 503 },
+		{ "POST", "/api/execute", ONE "]}", 503 },
+	};
+	static struct wire wire;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		int fd = loop_connect(&loop);
+
+		for (int again = 0; again < 3; again++) {
+			wire.size = 0;
+			wire_head(&wire, cases[i].method, cases[i].path,
+				  strlen(cases[i].body), with_key);
+			wire_body(&wire, cases[i].body, strlen(cases[i].body));
+			loop_send(fd, &wire);
+			CHECK_NUMBER(cases[i].path,
+				     loop_answer(&loop, fd, text, sizeof(text)),
+				     cases[i].status);
+		}
+		close(fd);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -358,6 +393,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_committed_is_answered_503),
 		cmocka_unit_test(forged_webhooks_need_no_database),
 		cmocka_unit_test(many_at_once_are_all_answered),
+		cmocka_unit_test(connections_are_kept_on_every_path),
 	};
 
 	return cmocka_run_group_tests(tests, start, end);

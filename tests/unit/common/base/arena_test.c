@@ -20,6 +20,29 @@ static void memory_is_zeroed_and_aligned(void **state)
 	assert_false(arena_failed(arena));
 }
 
+/* Of any sizes, mixed: what one holds stays as it is, whatever comes after. */
+static void nothing_overlaps(void **state)
+{
+	enum { PIECES = 2000 };
+	_cleanup_(arena_freep) struct arena *arena = arena_new(SIZE_MAX);
+	static unsigned char *piece[PIECES];
+	static size_t size[PIECES];
+
+	(void)state;
+	for (size_t i = 0; i < PIECES; i++) {
+		size[i] = i * 7919 % (i % 50 == 0 ? 20000 : 300);
+		piece[i] = arena_alloc(arena, size[i]);
+		assert_non_null(piece[i]);
+		for (size_t b = 0; b < size[i]; b++)
+			assert_int_equal(piece[i][b], 0);
+		memset(piece[i], (int)(i & 0xff), size[i]);
+	}
+	for (size_t i = 0; i < PIECES; i++) {
+		for (size_t b = 0; b < size[i]; b++)
+			assert_int_equal(piece[i][b], i & 0xff);
+	}
+}
+
 static void limit_is_exact(void **state)
 {
 	_cleanup_(arena_freep) struct arena *arena = arena_new(100);
@@ -84,6 +107,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_is_zeroed_and_aligned),
+		cmocka_unit_test(nothing_overlaps),
 		cmocka_unit_test(limit_is_exact),
 		cmocka_unit_test(failure_is_sticky),
 		cmocka_unit_test(huge_sizes_do_not_wrap),
