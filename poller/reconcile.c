@@ -125,7 +125,8 @@ static void ask_later(struct work *work)
 
 /* ---- the list ------------------------------------------------------------ */
 
-/* Does this prediction belong to a start already? @return 1, 0, or negative */
+/* Does this prediction belong to another start already? @return 1, 0, or
+ * negative */
 static int is_taken(struct work *work, const char *provider_job_id)
 {
 	_cleanup_(arena_freep) struct arena *arena = arena_new(LIMIT_MIB);
@@ -137,6 +138,8 @@ static int is_taken(struct work *work, const char *provider_job_id)
 	const char *params[] = {
 		work->job.provider,
 		db_array_text(&provider_job_id, 1, arena),
+		work->job.id,
+		arena_printf(arena, "%d", (int)work->job.attempt),
 	};
 	if (arena_failed(arena))
 		return -ENOMEM;

@@ -42,9 +42,11 @@ SELECT attempt, provider_job_id, provider_ref, outcome,
  ORDER BY attempt DESC;
 
 -- name: start_known_ids
--- params: provider text, provider_job_ids text[]
--- Which of these provider ids belong to a start already: reconciling must not
--- give one prediction to two jobs.
+-- params: provider text, provider_job_ids text[], job_id uuid, attempt integer
+-- Which of these provider ids belong to another start already: reconciling must
+-- not give one prediction to two jobs. That it became known as this one's since
+-- the job was claimed is no reason not to take it.
 SELECT provider_job_id
   FROM job_starts
- WHERE provider = $1::text AND provider_job_id = ANY ($2::text[]);
+ WHERE provider = $1::text AND provider_job_id = ANY ($2::text[])
+   AND (job_id, attempt) <> ($3::uuid, $4::integer);

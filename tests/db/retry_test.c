@@ -286,6 +286,36 @@ static void a_start_that_may_be_paid_is_looked_for(void **state)
 	fixture_check_invariants();
 }
 
+/* What is found at the provider may be taken unless it is somebody else's. */
+static void what_was_found_is_not_taken_from_itself(void **state)
+{
+	static const struct {
+		size_t job;
+		const char *attempt;
+		int rows;
+	} cases[] = { { 0, "1", 0 }, { 0, "2", 1 }, { 1, "1", 1 } };
+	struct pipeline two;
+
+	(void)state;
+	fixture_submit(db, "found", "fail", &(const struct shape){ 2, NULL, 0 },
+		       &two);
+	fixture_bring(db, two.job[0], "found", JOB_START_UNKNOWN);
+	fixture_sql("UPDATE job_starts SET provider_job_id = 'found' WHERE "
+		    "job_id = '%s'",
+		    two.job[0]);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		_cleanup_(db_result_freep) PGresult *rows = NULL;
+		const char *params[] = { "found", "{found}",
+					 two.job[cases[i].job],
+					 cases[i].attempt };
+		struct fault fault = { "" };
+
+		if (db_run(db, DB_start_known_ids, params, &rows, &fault) != 0)
+			fail_msg("%s", fault.text);
+		CHECK_NUMBER(cases[i].attempt, db_rows(rows), cases[i].rows);
+	}
+}
+
 static void a_result_that_is_there_is_only_stored_again(void **state)
 {
 	static const struct {
@@ -371,6 +401,7 @@ int main(void)
 		cmocka_unit_test(an_execution_is_cancelled_children_first),
 		cmocka_unit_test(a_retry_revives_what_the_failure_stopped),
 		cmocka_unit_test(a_start_that_may_be_paid_is_looked_for),
+		cmocka_unit_test(what_was_found_is_not_taken_from_itself),
 		cmocka_unit_test(a_result_that_is_there_is_only_stored_again),
 		cmocka_unit_test(a_cancelled_job_waits_for_what_still_runs),
 		cmocka_unit_test(what_did_not_fail_is_not_retried),
