@@ -218,23 +218,30 @@ static int check_conninfo(const char *conninfo, struct fault *reterr_fault)
 	return 0;
 }
 
+static struct db *db_new(const char *conninfo, const char *program)
+{
+	_cleanup_(db_closep) struct db *db = calloc(1, sizeof(*db));
+
+	if (!db)
+		return NULL;
+	db->conninfo = strdup(conninfo);
+	db->program = strdup(program);
+	return db->conninfo && db->program ? TAKE_PTR(db) : NULL;
+}
+
 int db_open_later(const char *conninfo, const char *program, struct db **ret,
 		  struct fault *reterr_fault)
 {
-	_cleanup_(db_closep) struct db *db = NULL;
+	struct db *db;
 	int r;
 
 	r = check_conninfo(conninfo, reterr_fault);
 	if (r < 0)
 		return r;
-	db = calloc(1, sizeof(*db));
+	db = db_new(conninfo, program);
 	if (!db)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
-	db->conninfo = strdup(conninfo);
-	db->program = strdup(program);
-	if (!db->conninfo || !db->program)
-		return fault_set(reterr_fault, -ENOMEM, "no memory");
-	*ret = TAKE_PTR(db);
+	*ret = db;
 	return 0;
 }
 
@@ -244,9 +251,12 @@ int db_open(const char *conninfo, const char *program, struct db **ret,
 	_cleanup_(db_closep) struct db *db = NULL;
 	int r;
 
-	r = db_open_later(conninfo, program, &db, reterr_fault);
+	r = check_conninfo(conninfo, reterr_fault);
 	if (r < 0)
 		return r;
+	db = db_new(conninfo, program);
+	if (!db)
+		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	r = reconnect(db, reterr_fault);
 	if (r < 0 && r != -EAGAIN)
 		return r;
