@@ -42,6 +42,27 @@ if [ -z "${CHECK_SYSTEMD_INSIDE:-}" ]; then
 		--kill-child --propagation private -- "$0" "$@"
 fi
 
+# Where no systemd is, nobody has made us a group of our own; without one, two
+# runs would share theirs.
+groups=()
+make_groups() {
+	local place
+	for place in /sys/fs/cgroup{/systemd,/unified,}; do
+		[ -w "$place/cgroup.procs" ] || continue
+		groups+=("$place/rushes-check-$1")
+		mkdir "$place/rushes-check-$1"
+		echo $$ >"$place/rushes-check-$1/cgroup.procs"
+	done
+}
+
+remove_groups() {
+	local group
+	for group in "${groups[@]}"; do
+		echo $$ >"$(dirname "$group")/cgroup.procs"
+		find "$group" -depth -type d -exec rmdir {} \; 2>/dev/null || :
+	done
+}
+
 die() {
 	echo "check-systemd: $*" >&2
 	echo "0 passed, 1 failed"
@@ -61,10 +82,12 @@ memory=$(mktemp -d /tmp/rushes-host-XXXXXX)
 clean() {
 	umount --lazy --recursive "$memory" 2>/dev/null || :
 	rmdir "$memory"
+	remove_groups
 }
 trap clean EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+[ -d /run/systemd/system ] || make_groups "${memory##*-}"
 mount -t tmpfs -o mode=755 rushes "$memory"
 host=$memory/root
 mkdir "$memory/upper" "$memory/work" "$host"

@@ -185,3 +185,16 @@ test("journalctl -x explains each message", async (host, say) => {
 
 	assert.equal(all.match(/^Subject: .+$/mg).length, known.size);
 });
+
+test("the cleanup runs", async (host, say) => {
+	await host.run("systemctl start rushes-cleanup");
+	const { Result, ExecMainStatus } =
+		await host.machine.show("rushes-cleanup");
+
+	assert.equal(Result, "success");
+	assert.equal(ExecMainStatus, "0");
+	const [entry] = (await host.machine.journal("-u rushes-cleanup " +
+		"MESSAGE_ID=aba4ec0234ba40cc967458f9269b8ae1")).slice(-1);
+
+	say(entry.MESSAGE);
+});

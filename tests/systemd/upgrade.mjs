@@ -69,6 +69,9 @@ test("upgrade over a running system", async (host, say) => {
 test("nothing was lost, leaked or paid for twice", async (host, say) => {
 	await host.idle();
 	await host.checkAll();
+	// and each job has its story
+	assert.deepEqual(await host.machine.journal("_COMM=systemd-journal " +
+		"-g 'Suppressed .* rushes-'"), []);
 	const { replicate, fal, vertex } = await host.totals();
 
 	say(`${new Set(host.submitted).size} executions; paid starts: ` +
