@@ -59,10 +59,10 @@ CREATE TABLE executions (
     idempotency_key  text CHECK (length(idempotency_key) BETWEEN 1 AND 255),
     body_sha256      bytea NOT NULL CHECK (octet_length(body_sha256) = 32),
     jobs_total       integer NOT NULL CHECK (jobs_total > 0),
-    jobs_completed   integer NOT NULL DEFAULT 0 CHECK (jobs_completed >= 0),
-    jobs_failed      integer NOT NULL DEFAULT 0 CHECK (jobs_failed >= 0),
-    jobs_cancelled   integer NOT NULL DEFAULT 0 CHECK (jobs_cancelled >= 0),
-    jobs_skipped     integer NOT NULL DEFAULT 0 CHECK (jobs_skipped >= 0),
+    jobs_completed   integer NOT NULL DEFAULT 0,
+    jobs_failed      integer NOT NULL DEFAULT 0,
+    jobs_cancelled   integer NOT NULL DEFAULT 0,
+    jobs_skipped     integer NOT NULL DEFAULT 0,
     status           text NOT NULL GENERATED ALWAYS AS (
                          CASE WHEN jobs_completed + jobs_failed
                                    + jobs_cancelled + jobs_skipped < jobs_total
@@ -73,11 +73,12 @@ CREATE TABLE executions (
     created_at       timestamptz NOT NULL DEFAULT now(),
     completed_at     timestamptz,
 
-    CHECK (jobs_completed + jobs_failed + jobs_cancelled + jobs_skipped
-           <= jobs_total),
-    CHECK ((completed_at IS NULL)
-           = (jobs_completed + jobs_failed + jobs_cancelled + jobs_skipped
-              < jobs_total))
+    CHECK (least(jobs_completed, jobs_failed, jobs_cancelled, jobs_skipped) >= 0),
+    CHECK (CASE WHEN completed_at IS NULL
+                THEN jobs_completed + jobs_failed + jobs_cancelled + jobs_skipped
+                     < jobs_total
+                ELSE jobs_completed + jobs_failed + jobs_cancelled + jobs_skipped
+                     = jobs_total END)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01);
 
 CREATE UNIQUE INDEX executions_idempotency
@@ -89,7 +90,7 @@ CREATE INDEX executions_ended ON executions (completed_at)
 CREATE TABLE execution_jobs (
     id                     uuid PRIMARY KEY,
     execution_id           uuid NOT NULL,
-    position               integer NOT NULL CHECK (position >= 0),
+    position               integer NOT NULL,
     name                   text NOT NULL,
     provider               text NOT NULL,
     model                  text NOT NULL,
@@ -98,24 +99,21 @@ CREATE TABLE execution_jobs (
                            CHECK (on_dependency_failure IN ('fail', 'skip', 'run')),
     dependency_defaults    jsonb CHECK (jsonb_typeof(dependency_defaults) = 'object'),
     has_references         boolean NOT NULL DEFAULT false,
-    deadline_s             integer NOT NULL CHECK (deadline_s > 0),
-    max_attempts           integer NOT NULL CHECK (max_attempts > 0),
+    deadline_s             integer NOT NULL,
+    max_attempts           integer NOT NULL,
 
-    status                 text NOT NULL CHECK (status IN (
-                               'waiting', 'queued', 'starting', 'start_unknown',
-                               'processing', 'storing', 'completed', 'failed',
-                               'cancelled', 'skipped')),
+    status                 text NOT NULL,
     version                bigint NOT NULL DEFAULT 1,
     claim                  bigint NOT NULL DEFAULT 0,
     lease_until            timestamptz,
     next_poll_at           timestamptz,
     deadline_at            timestamptz,
-    attempt                integer NOT NULL DEFAULT 0 CHECK (attempt >= 0),
-    poll_attempts          integer NOT NULL DEFAULT 0 CHECK (poll_attempts >= 0),
-    start_failures         integer NOT NULL DEFAULT 0 CHECK (start_failures >= 0),
-    falters                integer NOT NULL DEFAULT 0 CHECK (falters >= 0),
-    store_failures         integer NOT NULL DEFAULT 0 CHECK (store_failures >= 0),
-    needs_left             integer NOT NULL DEFAULT 0 CHECK (needs_left >= 0),
+    attempt                integer NOT NULL DEFAULT 0,
+    poll_attempts          integer NOT NULL DEFAULT 0,
+    start_failures         integer NOT NULL DEFAULT 0,
+    falters                integer NOT NULL DEFAULT 0,
+    store_failures         integer NOT NULL DEFAULT 0,
+    needs_left             integer NOT NULL DEFAULT 0,
     holds_slot             boolean NOT NULL DEFAULT false,
     cancel_requested_at    timestamptz,
     cancel_tried_at        timestamptz,
@@ -136,17 +134,30 @@ CREATE TABLE execution_jobs (
     completed_at           timestamptz,
 
     UNIQUE (execution_id, name),
-    CHECK (job_is_terminal(status) = (completed_at IS NOT NULL)),
-    CHECK (status <> 'waiting' OR (needs_left > 0 AND next_poll_at IS NULL
-                                   AND lease_until IS NULL)),
-    CHECK (NOT job_may_render(status) OR attempt > 0),
-    CHECK (status <> 'processing' OR provider_job_id IS NOT NULL),
-    CHECK (status <> 'storing' OR media_source IS NOT NULL),
-    CHECK (status <> 'start_unknown' OR unknown_since IS NOT NULL),
-    CHECK (status NOT IN ('starting', 'start_unknown', 'processing', 'storing',
-                          'queued') OR next_poll_at IS NOT NULL),
-    CHECK (NOT holds_slot OR status = 'queued' OR job_may_render(status)),
-    CHECK (status <> 'failed' OR (error_code IS NOT NULL AND billed IS NOT NULL))
+    -- The states there are, and what each of them must have.
+    CHECK (CASE status
+               WHEN 'waiting' THEN needs_left > 0 AND next_poll_at IS NULL
+                                   AND lease_until IS NULL
+               WHEN 'queued' THEN next_poll_at IS NOT NULL
+               WHEN 'starting' THEN next_poll_at IS NOT NULL AND attempt > 0
+               WHEN 'start_unknown' THEN next_poll_at IS NOT NULL AND attempt > 0
+                                         AND unknown_since IS NOT NULL
+               WHEN 'processing' THEN next_poll_at IS NOT NULL AND attempt > 0
+                                      AND provider_job_id IS NOT NULL
+               WHEN 'storing' THEN next_poll_at IS NOT NULL
+                                   AND media_source IS NOT NULL
+               WHEN 'failed' THEN completed_at IS NOT NULL
+                                  AND error_code IS NOT NULL AND billed IS NOT NULL
+               WHEN 'completed' THEN completed_at IS NOT NULL
+               WHEN 'cancelled' THEN completed_at IS NOT NULL
+               WHEN 'skipped' THEN completed_at IS NOT NULL
+               ELSE false END),
+    CHECK (completed_at IS NULL
+           OR status IN ('completed', 'failed', 'cancelled', 'skipped')),
+    CHECK (NOT holds_slot
+           OR status IN ('queued', 'starting', 'start_unknown', 'processing')),
+    CHECK (least(position, attempt, poll_attempts, start_failures, falters,
+                 store_failures, needs_left, deadline_s - 1, max_attempts - 1) >= 0)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01);
 
 -- The only index for due work. Each provider and state is a lane of its own,
