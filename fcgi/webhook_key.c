@@ -81,23 +81,21 @@ static int read_rows(struct db *db, struct arena *arena, struct row **ret,
 	return 0;
 }
 
-static int refresh(struct webhook_keys *keys, struct db *db, bool missed,
-		   struct fault *reterr_fault)
+static int read_keys(struct webhook_keys *keys, struct db *db,
+		     struct fault *reterr_fault)
 {
-	_cleanup_(arena_freep) struct arena *arena = NULL;
+	_cleanup_(arena_freep) struct arena *arena =
+		arena_new(TABLE_ARENA_BYTES);
 	struct arena *old;
-	struct row *list = NULL;
-	size_t count = 0;
+	struct row *list;
+	size_t count;
 	int r;
 
-	if (!fresh_due(&keys->fresh, missed, clock_monotonic_ms()))
-		return 0;
-	arena = arena_new(TABLE_ARENA_BYTES);
-	r = arena ? read_rows(db, arena, &list, &count, reterr_fault) : -ENOMEM;
-	fresh_read(&keys->fresh, r == 0, clock_monotonic_ms());
+	if (!arena)
+		return -ENOMEM;
+	r = read_rows(db, arena, &list, &count, reterr_fault);
 	if (r < 0)
 		return r;
-
 	(void)pthread_rwlock_wrlock(&keys->lock);
 	old = keys->arena;
 	keys->arena = TAKE_PTR(arena);
@@ -106,6 +104,20 @@ static int refresh(struct webhook_keys *keys, struct db *db, bool missed,
 	(void)pthread_rwlock_unlock(&keys->lock);
 	(void)arena_free(old);
 	return 0;
+}
+
+static int refresh(struct webhook_keys *keys, struct db *db, bool missed,
+		   struct fault *reterr_fault)
+{
+	int r;
+
+	if (!fresh_due(&keys->fresh, missed, clock_monotonic_ms()))
+		return 0;
+	/* In place before those who wait for it are told: a webhook that came
+	 * at the same moment would else be judged by the old keys. */
+	r = read_keys(keys, db, reterr_fault);
+	fresh_read(&keys->fresh, r == 0, clock_monotonic_ms());
+	return r;
 }
 
 static int configured(const struct conf *conf, struct arena *arena,
