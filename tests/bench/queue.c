@@ -365,7 +365,8 @@ static void report(const struct worker *workers, long clients, double seconds,
 		done += workers[i].done;
 		errors += workers[i].errors;
 	}
-	qsort(all, n, sizeof(*all), by_size);
+	if (n > 0)
+		qsort(all, n, sizeof(*all), by_size);
 	object = json_pack(
 		"{s:s, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f}", "step",
 		workers[0].step->name, "rate", (double)done / seconds,
