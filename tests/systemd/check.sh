@@ -27,7 +27,8 @@ case $BUILD in
 esac
 
 if [ "$(id -u)" != 0 ]; then
-	exec sudo env BUILD="$BUILD" TESTS="${TESTS:-}" "$0" "$@"
+	exec sudo env BUILD="$BUILD" TESTS="${TESTS:-}" CC="${CC:-}" \
+		CFLAGS="${CFLAGS:-}" DEVELOPER="${DEVELOPER:-}" "$0" "$@"
 fi
 
 # ---- namespaces ----------------------------------------------------------

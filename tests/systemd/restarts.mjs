@@ -45,7 +45,7 @@ test("systemctl restart of the API 200 times under load",
 		await load.stop();
 		say(`${load}`);
 		say(`a restart took ${Math.round(took / 200)} ms`);
-		assert.deepEqual(load.failed, []);
+		assert.deepEqual(load.failed.slice(0, 5), []);
 		// nginx stays, so not one connection is closed under its client
 		assert.equal(load.repeated, 0);
 		assert.ok(load.sent > 2000);
@@ -63,7 +63,7 @@ test("nginx -s reload 50 times under load", async (host, say) => {
 	await sleep(500);
 	await load.stop();
 	say(`${load}`);
-	assert.deepEqual(load.failed, []);
+	assert.deepEqual(load.failed.slice(0, 5), []);
 	assert.ok(load.sent > 500);
 	await checkAccepted(host, load);
 }, 120);

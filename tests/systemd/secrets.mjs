@@ -106,7 +106,7 @@ test("systemd-analyze security is content", async (host, say) => {
 
 test("nobody but nginx reaches the API's socket", async (host) => {
 	const ask = async (user) => (await host.machine.try(
-		`runuser -u ${user} -- timeout 5 perl -e '` +
+		`runuser -u ${user} -- timeout 2 perl -e '` +
 		"use Socket; socket(S, PF_UNIX, SOCK_STREAM, 0); " +
 		"connect(S, pack_sockaddr_un(\"/run/rushes/fcgi.sock\")) " +
 		"or exit print(\"$!\") - 1; " +

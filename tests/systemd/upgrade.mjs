@@ -51,7 +51,7 @@ test("upgrade over a running system", async (host, say) => {
 	await sleep(1000);
 	await load.stop();
 	say(`${load}`);
-	assert.deepEqual(load.failed, []);
+	assert.deepEqual(load.failed.slice(0, 5), []);
 
 	const pid = await host.pidOf("fcgi");
 
