@@ -5,6 +5,7 @@
 #include "common/io/log.h"
 #include "common/io/wake.h"
 #include "common/model/limits.h"
+#include "fcgi/pending.h"
 #include "fcgi/problem.h"
 
 #include <errno.h>
@@ -14,8 +15,9 @@
 #include <string.h>
 
 enum {
-	/* While one waits for the disk, another prepares and writes. More
-	 * make smaller batches and cost more than they save. */
+	/* One, so that a batch is all that waits: two would share it, and wait
+	 * for the disk one after the other. What is read is in memory: there
+	 * a second one goes on while the first waits for the database. */
 	WRITERS = 1,
 	READERS = 2,
 	BATCHERS = WRITERS + READERS,
@@ -26,26 +28,9 @@ enum {
 	SHORT_ANSWER_BYTES = 32 * 1024,
 };
 
-/* A request in our hands. */
-struct pending {
-	struct pending *next;
-	struct exchange *exchange; /* whoever takes it, answers; else NULL */
-	struct arena *arena;	   /* of the request and what is below */
-	const struct request *request;
-	struct commit *commit;
-	size_t bytes;
-	int64_t since_ms;
-	unsigned refs; /* under the lock; gone with the last */
-};
-
-struct queue {
-	struct pending *first;
-	struct pending **last;
-};
-
 /* Requests that wait for one kind of statement. */
 struct line {
-	struct queue waiting;
+	struct pending_queue waiting;
 	pthread_cond_t filled;
 };
 
@@ -72,7 +57,7 @@ struct committer {
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t answerable;
 	struct line writes, reads;
-	struct queue done; /* to be answered at leisure */
+	struct pending_queue done; /* to be answered at leisure */
 	size_t requests;
 	size_t bytes;
 	size_t batchers_running;
@@ -84,71 +69,13 @@ struct committer {
 
 /* ---- the queue; all of it under the lock -------------------------------- */
 
-static void queue_init(struct queue *queue)
-{
-	queue->first = NULL;
-	queue->last = &queue->first;
-}
-
-static void queue_add(struct queue *queue, struct pending *pending)
-{
-	pending->next = NULL;
-	*queue->last = pending;
-	queue->last = &pending->next;
-}
-
-static struct pending *queue_take(struct queue *queue)
-{
-	struct pending *pending = queue->first;
-
-	if (!pending)
-		return NULL;
-	queue->first = pending->next;
-	if (!queue->first)
-		queue->last = &queue->first;
-	return pending;
-}
-
 static void pending_unref(struct committer *committer, struct pending *pending)
 {
 	if (--pending->refs > 0)
 		return;
 	committer->requests--;
 	committer->bytes -= pending->bytes;
-	(void)arena_free(pending->arena);
-	free(pending);
-}
-
-/* What a request takes of the ceilings. */
-static size_t bytes_of(const struct request *request,
-		       const struct commit *commit)
-{
-	return request->body_bytes + (commit->kind == COMMIT_SUBMIT
-					      ? submit_bytes(&commit->submit)
-					      : 0);
-}
-
-static struct pending *pending_new(struct exchange *exchange,
-				   struct commit *commit)
-{
-	const struct request *request = exchange_request(exchange);
-	struct request *copy = arena_alloc(request->arena, sizeof(*copy));
-	struct pending *pending = calloc(1, sizeof(*pending));
-
-	if (!copy || !pending) {
-		free(pending);
-		return NULL;
-	}
-	/* The exchange may be answered by another thread while this one
-	 * still works on the request. */
-	*copy = *request;
-	pending->exchange = exchange;
-	pending->request = copy;
-	pending->commit = commit;
-	pending->bytes = bytes_of(request, commit);
-	pending->since_ms = clock_monotonic_ms();
-	pending->refs = 1;
-	return pending;
+	(void)pending_free(pending);
 }
 
 static struct line *line_of(struct committer *committer,
@@ -170,13 +97,14 @@ int committer_add(struct committer *committer, struct exchange *exchange,
 	if (committer->stopping ||
 	    committer->requests >= COMMITTER_REQUESTS_MAX ||
 	    pending->bytes > COMMITTER_BYTES_MAX - committer->bytes) {
-		free(pending);
+		(void)pending_free(pending);
 		r = -EAGAIN;
 	} else {
 		pending->arena = exchange_take_arena(exchange);
 		committer->requests++;
 		committer->bytes += pending->bytes;
-		queue_add(&line_of(committer, commit)->waiting, pending);
+		pending_queue_add(&line_of(committer, commit)->waiting,
+				  pending);
 		pthread_cond_signal(&line_of(committer, commit)->filled);
 	}
 	pthread_mutex_unlock(&committer->lock);
@@ -229,7 +157,7 @@ static void answer_later(struct committer *committer, struct pending *pending)
 {
 	pthread_mutex_lock(&committer->lock);
 	pending->refs++;
-	queue_add(&committer->done, pending);
+	pending_queue_add(&committer->done, pending);
 	pthread_cond_signal(&committer->answerable);
 	pthread_mutex_unlock(&committer->lock);
 }
@@ -263,7 +191,7 @@ static void *answer_thread(void *context)
 
 	pthread_mutex_lock(&committer->lock);
 	for (;;) {
-		struct pending *pending = queue_take(&committer->done);
+		struct pending *pending = pending_queue_take(&committer->done);
 		struct exchange *exchange = NULL;
 		struct reply reply;
 
@@ -293,7 +221,7 @@ static void *answer_thread(void *context)
 /* All that wait, up to what one statement should hold; under the lock. */
 static void take_batch(struct batcher *batcher)
 {
-	struct queue *waiting = &batcher->line->waiting;
+	struct pending_queue *waiting = &batcher->line->waiting;
 	size_t bytes = 0;
 
 	batcher->taken_count = 0;
@@ -301,7 +229,8 @@ static void take_batch(struct batcher *batcher)
 		bytes += waiting->first->bytes;
 		if (batcher->taken_count > 0 && bytes > BATCH_BYTES_MAX)
 			break;
-		batcher->taken[batcher->taken_count++] = queue_take(waiting);
+		batcher->taken[batcher->taken_count++] =
+			pending_queue_take(waiting);
 	}
 }
 
@@ -482,7 +411,8 @@ static void expire_if_old(struct expiring *expiring, struct pending *pending)
 }
 
 /* What waits unsent is not sent any more. */
-static void expire_waiting(struct expiring *expiring, struct queue *waiting)
+static void expire_waiting(struct expiring *expiring,
+			   struct pending_queue *waiting)
 {
 	struct pending **link = &waiting->first;
 
@@ -628,7 +558,7 @@ static int start_answering(struct committer *committer,
 
 static void line_init(struct line *line)
 {
-	queue_init(&line->waiting);
+	pending_queue_init(&line->waiting);
 	(void)pthread_cond_init(&line->filled, NULL);
 }
 
@@ -645,7 +575,7 @@ int committer_new(const struct service *service, struct committer **ret,
 	committer->answering.service = service;
 	line_init(&committer->writes);
 	line_init(&committer->reads);
-	queue_init(&committer->done);
+	pending_queue_init(&committer->done);
 	(void)pthread_mutex_init(&committer->lock, NULL);
 	(void)pthread_cond_init(&committer->answerable, NULL);
 	for (size_t i = 0; i < BATCHERS && r == 0; i++) {

@@ -14,8 +14,9 @@
 /*
  * Group commit. Threads that have parsed and checked a request hand it over
  * whole and go on; one thread takes all that wait, writes them with one
- * statement a kind, and answers each after the commit. A second thread gives
- * the answers that take time: long ones, and those read from the database.
+ * statement a kind, and answers each after the commit. Others do the same for
+ * jobs that are asked for. One more thread gives the answers that take time:
+ * long ones, and those that are made of several statements.
  *
  * What waits is limited in number, bytes and time. Over a limit the request
  * is answered 503 by the thread that brought it; after the time by the main
