@@ -501,8 +501,8 @@ end:	do
 			meant = accepted
 		:: !MINE.knows_id && MINE.restart &&
 		   (WILD || !report[MINE.about]) -> meant = absent
-		:: !MINE.knows_id && !MINE.restart && WILD ->
-			meant = not_found_yet
+		:: !MINE.knows_id && !MINE.restart && IN_TIME &&
+		   (WILD || !report[MINE.about]) -> meant = not_found_yet
 		:: WILD -> meant = no_answer
 		:: OVER -> meant = gave_up
 		fi;
