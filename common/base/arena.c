@@ -27,6 +27,10 @@ enum {
 #endif
 };
 
+/* What counts as small. A variable, for to compilers a comparison with a
+ * constant 0 is a mistake. */
+static const size_t small_bytes = SHARED_BYTES / 4;
+
 struct chunk {
 	struct chunk *next;
 	max_align_t bytes[];
@@ -104,8 +108,8 @@ void *arena_alloc(struct arena *arena, size_t size)
 	void *bytes = NULL;
 
 	if (!arena->failed && size <= arena->limit_bytes - arena->taken_bytes)
-		bytes = size < SHARED_BYTES / 4 ? share(arena, size)
-						: add_chunk(arena, size);
+		bytes = size < small_bytes ? share(arena, size)
+					   : add_chunk(arena, size);
 	if (!bytes) {
 		arena->failed = true;
 		return NULL;
