@@ -14,17 +14,24 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum {
 	IDLE_CONNECTIONS_MAX = 512,
 	/* Servers close idle connections after a minute or so, and a request
 	 * written into a connection that just closed is a request lost. */
 	IDLE_CONNECTION_S = 30,
+	/* Sockets served before other sources of the loop get their turn. */
+	EVENTS_AT_ONCE = 64,
 };
 
+/* The sockets are in an epoll set of their own, which is one source of the
+ * event loop: sd-event asks the kernel about all sources that are ready again
+ * for each that it dispatches, and here there may be thousands. */
 struct http_loop {
 	sd_event *event;
-	sd_event_source *timer;
+	sd_event_source *timer, *sockets;
+	int sockets_fd;
 	CURLM *multi;
 };
 
@@ -50,13 +57,10 @@ static void reap(struct http_loop *loop)
 	}
 }
 
-static int on_io(sd_event_source *source, int fd, uint32_t revents,
-		 void *userdata)
+static void act(struct http_loop *loop, int fd, uint32_t revents)
 {
-	struct http_loop *loop = userdata;
 	int running, what = 0;
 
-	(void)source;
 	if (revents & (EPOLLIN | EPOLLHUP))
 		what |= CURL_CSELECT_IN;
 	if (revents & EPOLLOUT)
@@ -64,6 +68,22 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents,
 	if (revents & EPOLLERR)
 		what |= CURL_CSELECT_ERR;
 	(void)curl_multi_socket_action(loop->multi, fd, what, &running);
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents,
+		 void *userdata)
+{
+	struct http_loop *loop = userdata;
+	struct epoll_event ready[EVENTS_AT_ONCE];
+	int count = epoll_wait(fd, ready, EVENTS_AT_ONCE, 0);
+
+	(void)source;
+	(void)revents;
+	/* One may close the socket of a later one, and even open another with
+	 * its number: libcurl ignores the first and only looks in vain at the
+	 * second. */
+	for (int i = 0; i < count; i++)
+		act(loop, ready[i].data.fd, ready[i].events);
 	reap(loop);
 	return 0;
 }
@@ -81,34 +101,29 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* libcurl wants a socket watched; the source is kept as the socket's own
- * pointer in libcurl. */
+/* libcurl wants a socket watched. That it is already is kept as the socket's
+ * own pointer in libcurl. */
 static int watch(CURL *easy, curl_socket_t fd, int what, void *userdata,
-		 void *socket_userdata)
+		 void *watched)
 {
+	struct epoll_event event = { .data.fd = fd };
 	struct http_loop *loop = userdata;
-	sd_event_source *source = socket_userdata;
-	uint32_t events = 0;
-	int r;
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
-		(void)sd_event_source_disable_unref(source);
+		(void)epoll_ctl(loop->sockets_fd, EPOLL_CTL_DEL, fd, NULL);
 		(void)curl_multi_assign(loop->multi, fd, NULL);
 		return 0;
 	}
 	if (what & CURL_POLL_IN)
-		events |= EPOLLIN;
+		event.events |= EPOLLIN;
 	if (what & CURL_POLL_OUT)
-		events |= EPOLLOUT;
-	if (source)
-		return sd_event_source_set_io_events(source, events) < 0 ? -1
-									 : 0;
-
-	r = sd_event_add_io(loop->event, &source, fd, events, on_io, loop);
-	if (r < 0)
+		event.events |= EPOLLOUT;
+	if (epoll_ctl(loop->sockets_fd, watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD,
+		      fd, &event) < 0)
 		return -1;
-	(void)curl_multi_assign(loop->multi, fd, source);
+	if (!watched)
+		(void)curl_multi_assign(loop->multi, fd, loop);
 	return 0;
 }
 
@@ -141,19 +156,25 @@ int http_loop_new(sd_event *event, struct http_loop **ret,
 
 	(void)pthread_once(&once, init_once);
 	loop = calloc(1, sizeof(*loop));
-	if (loop)
+	if (loop) {
+		loop->sockets_fd = epoll_create1(EPOLL_CLOEXEC);
 		loop->multi = curl_multi_init();
+	}
 	if (!loop || !loop->multi)
 		return fault_set(reterr_fault, -ENOMEM, "no memory for HTTP");
 
 	loop->event = sd_event_ref(event);
-	r = sd_event_add_time(event, &loop->timer, CLOCK_MONOTONIC, 0, 1,
-			      on_timer, loop);
+	r = loop->sockets_fd < 0 ? -errno : 0;
+	if (r >= 0)
+		r = sd_event_add_io(event, &loop->sockets, loop->sockets_fd,
+				    EPOLLIN, on_io, loop);
+	if (r >= 0)
+		r = sd_event_add_time(event, &loop->timer, CLOCK_MONOTONIC, 0,
+				      1, on_timer, loop);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(loop->timer, SD_EVENT_OFF);
 	if (r < 0)
-		return fault_set(reterr_fault, r, "HTTP timer: %s",
-				 strerror(-r));
+		return fault_set(reterr_fault, r, "HTTP: %s", strerror(-r));
 
 	(void)curl_multi_setopt(loop->multi, CURLMOPT_SOCKETFUNCTION, watch);
 	(void)curl_multi_setopt(loop->multi, CURLMOPT_SOCKETDATA, loop);
@@ -173,6 +194,9 @@ struct http_loop *http_loop_free(struct http_loop *loop)
 	if (loop->multi)
 		(void)curl_multi_cleanup(loop->multi);
 	(void)sd_event_source_disable_unref(loop->timer);
+	(void)sd_event_source_disable_unref(loop->sockets);
+	if (loop->sockets_fd >= 0)
+		(void)close(loop->sockets_fd);
 	(void)sd_event_unref(loop->event);
 	free(loop);
 	return NULL;
