@@ -2,6 +2,7 @@
 #include "common/io/store_file.h"
 
 #include "common/base/dice.h"
+#include "common/io/store_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +26,8 @@ struct file_put {
 	char *key;
 	char temp[STORE_FILE_TEMP_SIZE];
 	int folder_fd, fd;
-	int spool_fd;	       /* our own; -1: all was written already */
+	int spool_fd; /* our own; -1: bytes come by file_put_write() */
+	struct store_writer writer;
 	atomic_bool cancelled; /* the loop says it, a worker looks */
 	bool working;	       /* the worker has it */
 	int error;
@@ -120,6 +122,7 @@ static struct file_put *file_put_free(struct file_put *put)
 	close_fdp(&put->fd);
 	close_fdp(&put->spool_fd);
 	close_fdp(&put->folder_fd);
+	store_writer_done(&put->writer);
 	free(put->key);
 	free(put);
 	return NULL;
@@ -186,10 +189,10 @@ static void publish(struct store_work *work)
 	struct file_put *put =
 		(struct file_put *)((char *)work -
 				    offsetof(struct file_put, work));
-	int r = 0;
+	int r;
 
-	if (put->spool_fd >= 0)
-		r = copy_spool(put);
+	r = put->spool_fd >= 0 ? copy_spool(put)
+			       : store_writer_end(&put->writer);
 	if (r >= 0 && fchmod(put->fd, 0644) < 0)
 		r = -errno;
 	if (r >= 0 && fsync(put->fd) < 0)
@@ -233,6 +236,15 @@ static void file_put_finish(struct store_put *base)
 	store_workers_run(base->store->workers, &put->work);
 }
 
+/* Where its bytes come from. */
+static int open_content(struct file_put *put, const struct store_object *object)
+{
+	if (object->spool_fd < 0)
+		return store_writer_begin(&put->writer, put->fd, object->bytes);
+	put->spool_fd = fcntl(object->spool_fd, F_DUPFD_CLOEXEC, 0);
+	return put->spool_fd < 0 ? -errno : 0;
+}
+
 static int file_put_start(struct store *store,
 			  const struct store_object *object,
 			  const struct store_put_events *events, void *userdata,
@@ -271,16 +283,14 @@ static int file_put_start(struct store *store,
 		return fault_set(reterr_fault, store_error_of(r),
 				 "store: new file: %s", strerror(-r));
 	}
-	if (object->spool_fd >= 0) {
-		put->spool_fd = fcntl(object->spool_fd, F_DUPFD_CLOEXEC, 0);
-		if (put->spool_fd < 0) {
-			r = -errno;
-			(void)unlinkat(put->folder_fd, put->temp, 0);
-			return fault_set(reterr_fault, store_error_of(r),
-					 "store: spool file: %s", strerror(-r));
-		}
-		file_put_finish(&put->base);
+	r = open_content(put, object);
+	if (r < 0) {
+		(void)unlinkat(put->folder_fd, put->temp, 0);
+		return fault_set(reterr_fault, store_error_of(r), "store: %s",
+				 strerror(-r));
 	}
+	if (put->spool_fd >= 0)
+		file_put_finish(&put->base);
 	*ret = &put->base;
 	put = NULL;
 	return 0;
@@ -290,25 +300,15 @@ static int file_put_write(struct store_put *base, const void *bytes,
 			  size_t size, struct fault *reterr_fault)
 {
 	struct file_put *put = (struct file_put *)base;
-	const char *next = bytes;
+	int r = store_writer_add(&put->writer, bytes, size);
 
-	while (size > 0) {
-		ssize_t n = write(put->fd, next, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			int r = fail(put, "write", -errno);
-
-			if (reterr_fault)
-				*reterr_fault = put->fault;
-			/* -EAGAIN would mean "when there is room". */
-			return r == -EAGAIN ? -ENOSPC : r;
-		}
-		next += n;
-		size -= (size_t)n;
-	}
-	return 0;
+	if (r >= 0)
+		return 0;
+	r = fail(put, "write", r);
+	if (reterr_fault)
+		*reterr_fault = put->fault;
+	/* -EAGAIN would mean "when there is room". */
+	return r == -EAGAIN ? -ENOSPC : r;
 }
 
 static void file_put_cancel(struct store_put *base)

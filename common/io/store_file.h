@@ -16,7 +16,9 @@
 enum {
 	STORE_FILE_TEMP_SIZE = sizeof(STORE_FILE_TEMP_PREFIX) + 16 +
 			       sizeof(STORE_FILE_TEMP_SUFFIX),
-	/* A writer touches its file at least every STALL_TIMEOUT_S. */
+	/* A writer touches its file every few minutes at least: a source slower
+	 * than 1 KiB/s for STALL_TIMEOUT_S is given up, and so many KiB are
+	 * gathered at most. */
 	STORE_FILE_TEMP_OLD_S = 3600,
 };
 

@@ -25,7 +25,7 @@
  */
 
 enum {
-	RING_BYTES = 256 * 1024,
+	RING_BYTES = 128 * 1024,
 	ANSWER_BYTES_MAX = 16 * 1024,
 	STALL_BYTES_S = 1024,
 	/* A source that stalls must be noticed before its upload is. */
@@ -250,7 +250,8 @@ static size_t give_piped(struct s3_put *put, char *buffer, size_t size)
 	put->first = (put->first + size) % RING_BYTES;
 	put->count -= size;
 	put->sent += (int64_t)size;
-	if (put->refused) {
+	/* Not for every few bytes: both sides then work by large pieces. */
+	if (put->refused && put->count <= RING_BYTES / 2) {
 		put->refused = false;
 		put->base.events->ready(put->base.userdata);
 	}

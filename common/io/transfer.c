@@ -57,6 +57,7 @@ static struct transfer *transfer_free(struct transfer *t)
 		return NULL;
 	http_wire_done(&t->wire);
 	store_put_cancel(t->put);
+	store_writer_done(&t->spool);
 	(void)sd_event_source_disable_unref(t->retry);
 	if (t->spool_fd >= 0)
 		(void)close(t->spool_fd);

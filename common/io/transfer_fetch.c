@@ -17,6 +17,8 @@
 
 enum {
 	STALL_BYTES_S = 1024, /* slower than this for STALL_TIMEOUT_S: dead */
+	/* libcurl's own 16 KiB are four times the system calls. */
+	RECEIVE_BYTES = 64 * LIMIT_KIB,
 	/* How much of an error page or a redirect is read to keep the
 	 * connection. */
 	IGNORED_BYTES_MAX = 64 * LIMIT_KIB,
@@ -105,9 +107,18 @@ static int open_spool(struct transfer *t)
 
 	t->spool_fd =
 		transfer_spool_open(t->transfers->conf->spool_dir, &fault);
-	if (t->spool_fd >= 0)
-		return 0;
-	return transfer_note(t, TRANSFER_NOWHERE, -EAGAIN, "%s", fault.text);
+	if (t->spool_fd < 0)
+		return transfer_note(t, TRANSFER_NOWHERE, -EAGAIN, "%s",
+				     fault.text);
+	if (store_writer_begin(&t->spool, t->spool_fd, t->length) < 0)
+		return transfer_note(t, TRANSFER_NOWHERE, -ENOMEM, "no memory");
+	return 0;
+}
+
+static int note_spool(struct transfer *t, int error)
+{
+	return transfer_note(t, TRANSFER_NOWHERE, -EAGAIN, "SPOOL_DIR: %s",
+			     strerror(-error));
 }
 
 static int open_sink(struct transfer *t)
@@ -149,10 +160,9 @@ static int deliver(struct transfer *t, const char *bytes, size_t size)
 			return -EIO;
 		}
 	} else {
-		r = transfer_spool_write(t->spool_fd, bytes, size, &fault);
+		r = store_writer_add(&t->spool, bytes, size);
 		if (r < 0) {
-			(void)transfer_note(t, TRANSFER_NOWHERE, -EAGAIN, "%s",
-					    fault.text);
+			(void)note_spool(t, r);
 			return -EIO;
 		}
 	}
@@ -323,7 +333,8 @@ static int complete(struct transfer *t)
 	if (t->length >= 0 && t->bytes != t->length)
 		return transfer_note(t, TRANSFER_SOURCE, -EAGAIN,
 				     "download: cut short");
-	return 0;
+	r = store_writer_end(&t->spool);
+	return r < 0 ? note_spool(t, r) : 0;
 }
 
 static void on_fetched(CURLcode code, void *userdata)
@@ -382,6 +393,7 @@ static int prepare(struct transfer *t)
 			       (long)STALL_BYTES_S);
 	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME,
 			       (long)conf->stall_timeout_s);
+	(void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
 	(void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
 	(void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
 	(void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);

@@ -35,8 +35,8 @@ int transfer_spool_open(const char *folder, struct fault *reterr_fault)
 	return fd;
 }
 
-int transfer_spool_write(int fd, const void *bytes, size_t size,
-			 struct fault *reterr_fault)
+static int write_all(int fd, const void *bytes, size_t size,
+		     struct fault *reterr_fault)
 {
 	const char *next = bytes;
 
@@ -84,7 +84,7 @@ int64_t transfer_spool_base64(int fd, const char *text, size_t size,
 					 "more than %" PRId64 " bytes",
 					 bytes_max);
 		sha256_add(sha256, bytes, count);
-		r = transfer_spool_write(fd, bytes, count, reterr_fault);
+		r = write_all(fd, bytes, count, reterr_fault);
 		if (r < 0)
 			return r;
 	}

@@ -14,10 +14,6 @@
 _must_check_ int transfer_spool_open(const char *folder,
 				     struct fault *reterr_fault);
 
-/* Append. @return 0 or -errno */
-_must_check_ int transfer_spool_write(int fd, const void *bytes, size_t size,
-				      struct fault *reterr_fault);
-
 /**
  * Append what base64 text stands for.
  *

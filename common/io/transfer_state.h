@@ -4,6 +4,7 @@
 
 #include "common/io/http_client_loop.h"
 #include "common/io/store_put.h"
+#include "common/io/store_writer.h"
 #include "common/io/transfer.h"
 #include "common/model/media_type.h"
 #include "common/model/url.h"
@@ -66,6 +67,7 @@ struct transfer {
 	struct sha256 *sha256;
 	int64_t bytes;
 	int spool_fd;
+	struct store_writer spool; /* what writes it */
 	struct store_put *put;
 	bool paused;		/* libcurl holds bytes back for us */
 	sd_event_source *retry; /* gives them another chance */
