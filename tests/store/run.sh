@@ -36,24 +36,9 @@ for try in 1 2 3; do
 	[ "$try" != 3 ] || exit 1
 done
 
-openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \
-	-addext subjectAltName=IP:127.0.0.1,DNS:localhost \
-	-keyout "$scratch/key.pem" -out "$scratch/ca.pem" 2>/dev/null
-# The same gateway once more, with a certificate. It is stopped with the other:
-# its pid file is in the same folder.
-radosgw -c "$gateway/ceph.conf" -n client.admin \
-	--pid-file "$gateway/run/tls.pid" --admin-socket "$gateway/run/tls.sock" \
-	--log-file "$gateway/log/tls.log" --rgw-frontends="beast \
-	ssl_endpoint=127.0.0.1:$((port + 2)) ssl_certificate=$scratch/ca.pem \
-	ssl_private_key=$scratch/key.pem" >"$scratch/tls.log" 2>&1 </dev/null
-for ((i = 0; ; i++)); do
-	! curl -fs -m 1 -o /dev/null --cacert "$scratch/ca.pem" \
-		"https://127.0.0.1:$((port + 2))/" || break
-	[ "$i" -lt 100 ] || { cat "$scratch/tls.log" >&2; exit 1; }
-	sleep 0.1
-done
+tests/support/s3-server.sh tls "$gateway" "$port"
 
 S3_TEST_URL=http://127.0.0.1:$port \
 	S3_TEST_TLS_URL=https://127.0.0.1:$((port + 2)) \
-	S3_TEST_CA_FILE=$scratch/ca.pem S3_TEST_SECRET=$secret \
+	S3_TEST_CA_FILE=$gateway/ca.pem S3_TEST_SECRET=$secret \
 	"${BUILD:-build}/tests/store/store_test"

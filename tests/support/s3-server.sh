@@ -4,16 +4,20 @@
 # one monitor and one storage daemon that keeps objects in memory.
 #
 #   s3-server.sh start DIR PORT ACCESS_KEY SECRET_KEY
+#   s3-server.sh tls DIR PORT
+#   s3-server.sh empty DIR BUCKET
 #   s3-server.sh stop DIR
 #
 # start returns when the gateway answers (about 12 s) and also uses PORT+1.
+# tls adds a second gateway to the same objects, https at PORT+2, its
+# certificate in DIR/ca.pem. empty removes a bucket and gives its memory back.
 # Both signature versions are checked, for real. Objects live until stop,
 # which removes DIR as well. Needs ceph-mon, ceph-osd, radosgw, ceph-common.
 set -euo pipefail
 
 usage() {
 	echo "usage: s3-server.sh start DIR PORT ACCESS_KEY SECRET_KEY |" \
-		"stop DIR" >&2
+		"tls DIR PORT | empty DIR BUCKET | stop DIR" >&2
 	exit 2
 }
 
@@ -91,9 +95,26 @@ start_gateway() {
 	timeout 60 radosgw-admin -c "$dir/ceph.conf" user create --uid rushes \
 		--display-name rushes --access-key "$1" --secret-key "$2"
 	radosgw -c "$dir/ceph.conf" -n client.admin
+	await "http://127.0.0.1:$port/"
+}
+
+# Stopped with the others: its pid file is in the same folder.
+start_tls_gateway() {
+	openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \
+		-addext subjectAltName=IP:127.0.0.1,DNS:localhost \
+		-keyout "$dir/key.pem" -out "$dir/ca.pem"
+	radosgw -c "$dir/ceph.conf" -n client.admin \
+		--pid-file "$dir/run/tls.pid" \
+		--admin-socket "$dir/run/tls.sock" \
+		--log-file "$dir/log/tls.log" --rgw-frontends="beast \
+		ssl_endpoint=127.0.0.1:$((port + 2)) \
+		ssl_certificate=$dir/ca.pem ssl_private_key=$dir/key.pem"
+	await "https://127.0.0.1:$((port + 2))/" --cacert "$dir/ca.pem"
+}
+
+await() {
 	for ((i = 0; i < 150; i++)); do
-		! curl -fs -m 1 -o /dev/null "http://127.0.0.1:$port/" ||
-			return 0
+		! curl -fs -m 1 -o /dev/null "$@" || return 0
 		sleep 0.2
 	done
 	return 1
@@ -119,6 +140,16 @@ start:5)
 		start_storage
 		start_gateway "$4" "$5"
 	} >"$dir/log/start.log" 2>&1 </dev/null
+	;;
+tls:3)
+	port=$3
+	trap 'tail -n 20 "$dir/log/tls-start.log" >&2' ERR
+	set -E
+	start_tls_gateway >"$dir/log/tls-start.log" 2>&1 </dev/null
+	;;
+empty:3)
+	radosgw-admin -c "$dir/ceph.conf" bucket rm --bucket "$3" \
+		--purge-objects --bypass-gc >"$dir/log/empty.log" 2>&1 </dev/null
 	;;
 *) usage ;;
 esac
