@@ -40,6 +40,7 @@ const columns = [
 	["nginx", (row) => number(row.cpu_s?.nginx)],
 	["PostgreSQL", (row) => number(row.cpu_s?.postgres)],
 	["simulator", (row) => number(row.cpu_s?.simulator)],
+	["store", (row) => number(row.cpu_s?.store)],
 	["load", (row) => number(row.cpu_s?.load)],
 	["in s", (row) => number(row.seconds)],
 	["MiB", (row) => number(row.rss_bytes && row.rss_bytes / 1048576)],
