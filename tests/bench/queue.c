@@ -2,7 +2,8 @@
 /*
  * queue URL [NAME=VALUE]... - the queue alone: jobs through their whole life
  * by the programs' own statements and functions, without HTTP, providers and
- * media around them. Prints a line of JSON after each step: what it took.
+ * media around them. Prints a line of JSON after each step, what it took, and
+ * ends with its input.
  *
  *	jobs=20000     how many
  *	insert=1000    jobs a call of submit_commit()
@@ -488,6 +489,9 @@ int main(int argc, char **argv)
 		open_worker(&workers[i], &options);
 	for (size_t i = 0; i < COUNT_OF(steps); i++)
 		run_step(&steps[i], workers, options.clients);
+	/* Whoever reads the lines may still want to look at the server's
+	 * processes, and ends our input when that is done. */
+	(void)getchar();
 	for (long i = 0; i < options.clients; i++)
 		close_worker(&workers[i]);
 	return 0;

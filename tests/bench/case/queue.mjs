@@ -15,7 +15,7 @@ export const title = "the queue alone, without HTTP, providers and media; " +
 	"one bare UPDATE … SKIP LOCKED of the same number of jobs";
 
 const JOBS = 20000; // of a run in batches
-const SINGLES = 8000; // of a run one by one
+const SINGLES = 3000; // of a run one by one
 const build = path.resolve(root, process.env.BUILD ?? "build");
 
 const moves = ["start", "accepted", "rendered", "complete"];
@@ -73,7 +73,7 @@ export async function live(stack, options) {
 		`${name}=${value}`);
 	const child = spawn(path.join(build, "tests/bench/queue"),
 		[stack.database, ...words],
-		{ stdio: ["ignore", "pipe", "inherit"] });
+		{ stdio: ["pipe", "pipe", "inherit"] });
 	const ended = new Promise((resolve) => child.once("close", resolve));
 	const steps = {};
 	let before = cpuOf(postgresPid(stack));
@@ -87,6 +87,8 @@ export async function live(stack, options) {
 			cpu: { ours: step.cpu_s, postgres: now - before },
 		};
 		before = now;
+		if (step.step === "complete")
+			child.stdin.end();
 	}
 	if (await ended !== 0)
 		throw new Error("queue failed");
