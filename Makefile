@@ -8,6 +8,7 @@
 #   make check      all tests (ONLY=unit,db,... for some of them)
 #   make lint       formatter, clang-tidy, layers, both compilers, units
 #   make asan       all tests under AddressSanitizer and UBSan
+#   make tsan       all tests under ThreadSanitizer
 #   make bench      measure beside this machine's limits (CASE=, FULL=1)
 #   make check-systemd  boot a real systemd, install, prove it there (root)
 #   make valgrind   the unit tests under valgrind
@@ -123,7 +124,8 @@ HDRS     := $(sort $(shell find common fcgi poller tests -name '*.h' \
 # which would keep the recipe of $(BUILD)/flags from running.
 .PHONY: all tests benches fuzzers deps deps-check deps-lint deps-bench \
 	deps-fuzz deps-systemd up down demo check check-headers check-systemd \
-	bench fuzz valgrind lint asan install uninstall hooks help clean FORCE
+	bench fuzz valgrind lint asan tsan install uninstall hooks help \
+	clean FORCE
 all: $(PROGRAMS)
 tests: all $(TESTS) $(FUZZERS) $(FETCHER)
 benches: all $(BENCHES)
@@ -242,6 +244,11 @@ check: deps-check
 asan: deps-check
 	@$(again) tests BUILD=build-asan SAN='$(ASAN)'
 	@BUILD=build-asan tests/run.sh
+
+tsan: deps-check
+	@$(again) tests BUILD=build-tsan SAN='$(TSAN)'
+	@BUILD=build-tsan tests/run.sh
+TSAN := -fsanitize=thread -fno-omit-frame-pointer
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 
@@ -312,7 +319,7 @@ uninstall:
 clean:
 	@if [ -e build/stack/run/activator.pid ]; then \
 		echo 'a stack runs in build/stack: make down first' >&2; exit 1; fi
-	rm -rf build build-asan build-gcc build-clang build-fuzz \
+	rm -rf build build-asan build-tsan build-gcc build-clang build-fuzz \
 		compile_commands.json
 
 help:

@@ -16,6 +16,7 @@ root=$(realpath "$(dirname "$0")/..")
 cd "$root" || exit 2
 export BUILD="${BUILD:-build}"
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=0:exitcode=66}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
 export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=$root/tests/support/lsan.supp}"
 unset STACK_DIR PORT KEEP # a suite's stacks are its own

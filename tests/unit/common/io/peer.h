@@ -120,9 +120,11 @@ static inline void *peer_run(void *userdata)
 		assert(connection && i < PEER_CONNECTIONS_MAX);
 		*connection = (struct peer_connection){ peer, fd };
 		peer->fd[i] = fd;
+		/* Counted before it is served, so that whoever has an answer
+		 * finds it counted. */
+		(void)atomic_fetch_add(&peer->connections, 1);
 		(void)pthread_create(&peer->threads[i], NULL,
 				     peer_run_connection, connection);
-		(void)atomic_fetch_add(&peer->connections, 1);
 	}
 	return NULL;
 }
