@@ -41,6 +41,7 @@ test("secrets come through LoadCredential= and are seen nowhere else",
 			still("a", { start: { latency_ms: 1500 } }),
 			clip("b"), veo("c")]);
 
+		await host.jobIn(ids.a, "starting");
 		for (const program of ["fcgi", "poller"]) {
 			const folder = (await host.run("tr '\\0' '\\n' " +
 				`</proc/${await host.pidOf(program)}/environ | ` +
