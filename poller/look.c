@@ -27,6 +27,8 @@ enum {
 	/* While a lane is full, room that is made is filled in batches. */
 	FULL_GAP_MS = 50,
 	SAY_EVERY_MS = 1000,
+	/* While there is always something to claim, what else may be due. */
+	ROUND_EVERY_MS = 1000,
 };
 
 /* ---- when ---------------------------------------------------------------- */
@@ -154,6 +156,13 @@ static int look_at_queue(struct poller *poller, size_t *ret_claimed)
 		return r;
 	settle_generations(poller);
 	keys_check(poller, woken);
+	/* What was claimed goes first: the next look comes soon, and asks. */
+	if (*ret_claimed > 0 &&
+	    clock_monotonic_ms() < poller->looked_round_ms + ROUND_EVERY_MS) {
+		poller->next_due_ms = 0;
+		return 0;
+	}
+	poller->looked_round_ms = clock_monotonic_ms();
 	r = stray_claim(poller);
 	if (r < 0)
 		return r;

@@ -8,6 +8,7 @@
 #include "poller/look.h"
 #include "poller/poller.h"
 #include "poller/query.h"
+#include "poller/start.h"
 #include "poller/work.h"
 
 #include <errno.h>
@@ -122,6 +123,7 @@ static int write_some(struct poller *poller)
 		work_dequeue(works[i]);
 	for (size_t i = 0; i < count; i++)
 		take_result(works[i], &results[i]);
+	start_check_late(poller);
 	if (effect.unsettled > 0)
 		poller->unsettled = true;
 	if (effect.released > 0 || effect.unsettled > 0)

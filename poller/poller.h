@@ -90,20 +90,24 @@ struct poller {
 	sd_event_source *look_timer;
 	sd_event_source *linger_timer;
 	sd_event_source *say_timer;
-	int64_t looked_at_ms; /* monotonic; 0: not yet */
-	int64_t look_at_ms;   /* monotonic; when the timer fires */
-	uint32_t idle_looks;  /* that found nothing although work was due */
-	int64_t next_due_ms;  /* as of the last look; REST_NEVER */
-	bool configured;      /* provider_configure was done */
-	bool woken;	      /* since the last look */
-	bool full;	      /* no room in some lane at the last look */
+	int64_t looked_at_ms;	 /* monotonic; 0: not yet */
+	int64_t looked_round_ms; /* the same, at everything */
+	int64_t look_at_ms;	 /* monotonic; when the timer fires */
+	uint32_t idle_looks;	 /* that found nothing although work was due */
+	int64_t next_due_ms;	 /* as of the last look; REST_NEVER */
+	bool configured;	 /* provider_configure was done */
+	bool woken;		 /* since the last look */
+	bool full;		 /* no room in some lane at the last look */
 	bool lingering;
 
 	/* renew.c */
 	sd_event_source *renew_timer;
 	int64_t renewed_at_ms;
 
-	sd_event_source *start_source; /* start.c: sends the next groups */
+	/* start.c */
+	sd_event_source *start_source; /* sends the next groups */
+	struct work_queue late;	       /* whose start was answered too late */
+
 	sd_event_source *gate_timer;
 
 	/* sweep.c */

@@ -50,56 +50,89 @@ const char *start_webhook_url(const struct work *work, int32_t attempt,
 
 /* ---- answers ------------------------------------------------------------- */
 
-/* The answer came too late for the job: if nobody waits for this start any
- * more, it is to be cancelled at its provider. */
-static void check_late(struct work *work)
+/* Nobody waits for this start any more: it is to be cancelled there. */
+static void cancel_stray(struct work *work, enum job_state state,
+			 int32_t attempt)
 {
-	_cleanup_(arena_freep) struct arena *arena = arena_new(LIMIT_MIB);
-	_cleanup_(db_result_freep) PGresult *result = NULL;
-	const char *id = work->job.id;
 	struct log_context context = work_context(work);
-	struct fault fault = { "" };
-	enum job_state state;
-	const char *known;
-	int32_t attempt;
-	struct db_row row;
-	struct move move;
+	struct move move = work->move;
 
-	if (!arena)
-		return;
-	const char *params[] = { db_array_text(&id, 1, arena) };
-	if (arena_failed(arena) ||
-	    query_run(work->poller, DB_job_read, params, &result) < 0 ||
-	    db_rows(result) == 0)
-		return;
-	row = db_row(result, 0, arena);
-	state = job_state_from_name(db_row_text(&row, "status"));
-	attempt = db_row_int32(&row, "attempt");
-	known = db_row_text_or_null(&row, "provider_job_id");
-	if (db_row_end(&row, &fault) < 0)
-		return;
-	/* Usually its webhook was faster, and this id is the job's. */
-	if (attempt == work->job.attempt &&
-	    (!job_is_terminal(state) ||
-	     (known && strcmp(known, work->move.provider_job_id) == 0)))
-		return;
 	log_event(LOG_WARNING, LOG_ID_DOUBLE_START, &context,
 		  "the provider took a start that nobody waits for any more "
 		  "(the job is %s, attempt %d); it is cancelled there",
 		  job_state_name(state), attempt);
-	move = work->move;
 	move.stray = true;
 	work_send(work, &move, NULL);
 }
 
+/* What became of a job while its start's answer was on the way. Usually its
+ * webhook was faster, and the id in the answer is the job's. */
+static void take_late(struct poller *poller, const PGresult *result, int index,
+		      struct work **works, struct arena *arena)
+{
+	struct db_row row = db_row(result, index, arena);
+	int64_t n = db_row_int64(&row, "n");
+	enum job_state state = job_state_from_name(db_row_text(&row, "status"));
+	int32_t attempt = db_row_int32(&row, "attempt");
+	const char *known = db_row_text_or_null(&row, "provider_job_id");
+	struct fault fault = { "" };
+	struct work *work;
+	int r = db_row_end(&row, &fault);
+
+	if (r < 0) {
+		(void)query_note(poller, r, &fault);
+		return;
+	}
+	work = works[n - 1];
+	if (attempt == work->job.attempt &&
+	    (!job_is_terminal(state) ||
+	     (known && strcmp(known, work->move.provider_job_id) == 0)))
+		return;
+	cancel_stray(work, state, attempt);
+}
+
+static void read_late(struct poller *poller, struct arena *arena)
+{
+	_cleanup_(db_result_freep) PGresult *result = NULL;
+	size_t most = poller->late.count, count = 0;
+	struct work **works = arena_alloc(arena, most * sizeof(*works));
+	const char **ids = arena_alloc(arena, most * sizeof(*ids));
+	const char *param;
+
+	if (arena_failed(arena))
+		return;
+	for (struct work *work = poller->late.first; work;
+	     work = work->queue_next) {
+		works[count] = work;
+		ids[count++] = work->job.id;
+	}
+	param = db_array_text(ids, count, arena);
+	if (!param || query_run(poller, DB_start_late, &param, &result) < 0)
+		return;
+	for (int i = 0; i < db_rows(result); i++)
+		take_late(poller, result, i, works, arena);
+}
+
+void start_check_late(struct poller *poller)
+{
+	_cleanup_(arena_freep) struct arena *arena = NULL;
+
+	if (poller->late.count == 0)
+		return;
+	arena = arena_new(LIMIT_ARENA_TICK_BYTES);
+	if (arena)
+		read_late(poller, arena);
+	while (poller->late.first)
+		work_free(poller->late.first);
+}
+
+/* An answer that came too late for its job may bring the id of a start that
+ * nobody waits for any more. */
 static void on_written(struct work *work, const struct move_result *result)
 {
-	bool late = result->outcome == MOVE_LOST &&
-		    work->move.provider_job_id && !work->move.stray;
-
-	if (late)
-		check_late(work);
-	if (!work->queue)
+	if (result->outcome == MOVE_LOST && work->move.provider_job_id)
+		work_enqueue(&work->poller->late, work);
+	else
 		work_free(work);
 }
 

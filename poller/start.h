@@ -24,6 +24,10 @@ void start_more(struct poller *poller);
 /* A job found in "starting": whoever sent its start is gone. */
 void start_found(struct work *work);
 
+/* After moves were written: look at the jobs whose start's answer came too
+ * late, all by one statement. */
+void start_check_late(struct poller *poller);
+
 /* We stop: what is prepared goes back to the queue. */
 void start_give_back(struct poller *poller);
 

@@ -234,6 +234,20 @@ static bool is_outdated(const struct webhook_item *item,
 	       item->event.kind == JOB_PROGRESS;
 }
 
+/* That it runs, of a job that is known to have come so far: of a start whose
+ * id is known there is nothing to write, however often it comes. */
+static bool is_no_news(const struct webhook_item *item,
+		       const struct target *target)
+{
+	const struct provider_event *event = &item->event;
+
+	return (event->kind == JOB_PROGRESS || event->kind == JOB_ACCEPTED) &&
+	       event->progress < 0 && !event->provider_ref &&
+	       event->provider_job_id && target->known_id &&
+	       (target->state == JOB_PROCESSING ||
+		target->state == JOB_STORING || job_is_terminal(target->state));
+}
+
 /* @return DECIDED_…; -ENOMEM */
 static int decide(const struct conf *conf, const struct target *target,
 		  struct webhook_item *item, struct arena *arena,
@@ -260,6 +274,11 @@ static int decide(const struct conf *conf, const struct target *target,
 						       : DECIDED_OUTCOME;
 	if (is_outdated(item, target))
 		return DECIDED_NOTE;
+	if (is_no_news(item, target)) {
+		if (target->state == JOB_PROCESSING)
+			item->outcome = WEBHOOK_TAKEN;
+		return DECIDED_OUTCOME;
+	}
 	return decide_event(conf, target, item, arena, ret, reterr_fault);
 }
 

@@ -50,3 +50,16 @@ SELECT provider_job_id
   FROM job_starts
  WHERE provider = $1::text AND provider_job_id = ANY ($2::text[])
    AND (job_id, attempt) <> ($3::uuid, $4::integer);
+
+-- name: start_late
+-- params: job_ids uuid[]
+-- What became of jobs whose start was answered after they had moved; n is
+-- their place in the array.
+SELECT asked.n, job.status, job.attempt, job.provider_job_id
+  FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (id, n)
+       CROSS JOIN LATERAL (
+           SELECT status, attempt, provider_job_id
+             FROM execution_jobs
+            WHERE id = asked.id
+           OFFSET 0
+       ) AS job;

@@ -112,6 +112,39 @@ static void a_result_is_taken_once(void **state)
 	fixture_check_invariants();
 }
 
+static void that_it_runs_is_no_news(void **state)
+{
+	static const enum job_state states[] = { JOB_PROCESSING, JOB_STORING,
+						 JOB_COMPLETED, JOB_FAILED };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(states); i++) {
+		const char *name = job_state_name(states[i]);
+		const char *id = job_in(states[i]);
+		struct webhook_item item = genuine(id, 1, JOB_PROGRESS, "d1");
+		int64_t before = version(id);
+
+		item.event.provider_job_id =
+			fixture_text("SELECT provider_job_id FROM job_starts "
+				     "WHERE job_id = '%s'",
+				     id);
+		commit(&item);
+		CHECK_NUMBER(name, item.outcome,
+			     states[i] == JOB_PROCESSING ? WEBHOOK_TAKEN
+							 : WEBHOOK_NO_EFFECT);
+		CHECK(name, !item.wake);
+		CHECK_NUMBER(name, version(id), before);
+		CHECK_NUMBER(name, inbox(id), 0);
+
+		/* How far it is, is. */
+		item.event.progress = 0.5;
+		commit(&item);
+		CHECK_NUMBER(name, inbox(id), 1);
+		free((void *)(uintptr_t)item.event.provider_job_id);
+	}
+	fixture_check_invariants();
+}
+
 static void a_webhook_may_be_faster_than_the_starts_answer(void **state)
 {
 	static const enum job_state states[] = { JOB_STARTING,
@@ -469,6 +502,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_result_is_taken_once),
+		cmocka_unit_test(that_it_runs_is_no_news),
 		cmocka_unit_test(
 			a_webhook_may_be_faster_than_the_starts_answer),
 		cmocka_unit_test(

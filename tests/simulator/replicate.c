@@ -99,8 +99,11 @@ static json_t *output_of(struct job *job)
 	struct words words = job_words(job);
 	const char *form = words_text(&words, "media", "form", "auto");
 	bool data = strcmp(form, "data") == 0;
-	json_t *list = json_array(), *first;
+	json_t *list, *first;
 
+	if (strcmp(form, "text") == 0)
+		return json_string("The model answers in words.");
+	list = json_array();
 	for (size_t i = 0; i < job->media_count; i++) {
 		_cleanup_text_ char *url =
 			data ? media_data_uri(job, i) : media_url(job, i);

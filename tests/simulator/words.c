@@ -103,7 +103,7 @@ static const struct word table[] = {
 	{ "media", "times",       KIND_INT, 0, 1000000, NULL },
 	{ "media", "latency_ms",  KIND_INT, 0, MS_MOST, NULL },
 	{ "media", "form",        KIND_CHOICE, 0, 0,
-	  "auto string array object data" },
+	  "auto string array object data text" },
 };
 /* clang-format on */
 
