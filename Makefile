@@ -9,6 +9,7 @@
 #   make lint       formatter, clang-tidy, layers, both compilers, units
 #   make asan       all tests under AddressSanitizer and UBSan
 #   make tsan       all tests under ThreadSanitizer
+#   make check-faults   kills and other faults, judged by ledgers (QUICK=1)
 #   make bench      measure beside this machine's limits (CASE=, FULL=1)
 #   make check-systemd  boot a real systemd, install, prove it there (root)
 #   make valgrind   the unit tests under valgrind
@@ -124,7 +125,7 @@ HDRS     := $(sort $(shell find common fcgi poller tests -name '*.h' \
 # which would keep the recipe of $(BUILD)/flags from running.
 .PHONY: all tests benches fuzzers deps deps-check deps-lint deps-bench \
 	deps-fuzz deps-systemd up down demo check check-headers check-systemd \
-	bench fuzz valgrind lint asan tsan install uninstall hooks help \
+	check-faults bench fuzz valgrind lint asan tsan install uninstall hooks help \
 	clean FORCE
 all: $(PROGRAMS)
 tests: all $(TESTS) $(FUZZERS) $(FETCHER)
@@ -255,6 +256,10 @@ ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all \
 check-systemd: deps-systemd
 	@$(again) all
 	@tests/systemd/check.sh
+
+check-faults: deps-check
+	@$(again) all
+	@tests/faults/check.sh
 
 bench: deps-bench
 	@$(again) benches

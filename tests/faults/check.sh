@@ -1,0 +1,68 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# make check-faults: faults injected for real, and judged by the ledgers. TAP
+# on standard output; the last line is "N passed, N failed".
+#
+#   check.sh                 all runs
+#   check.sh kills           those (names of this folder's *.test.mjs)
+#   QUICK=1                  100 kills rather than 2,000, and so on; minutes
+#   SEED=N                   repeat what chance decided; every run prints it
+#   FILES_AT_ONCE=3          how many runs side by side (1; QUICK: 3)
+#   BUILD=build PATIENCE=4   as for tests/system/run.sh
+#
+# Each run has a whole stack of its own. judge.mjs compares the simulator's
+# ledger, the store and the database when all is quiet, and fails a run whose
+# faults did not happen. kills: kill -9 of API and pollers.
+#
+# Not here: a crash before and after each single call (LD_PRELOAD),
+# connections cut at each byte, silent loss in a network namespace, a full
+# disk, no descriptors or memory left, clocks that step, name servers that
+# fail or change their mind, and the herd after a provider's outage.
+#
+# Logs of a stack whose run failed stay in $BUILD/tests/system.
+set -euo pipefail
+
+here=$(realpath "$(dirname "$0")")
+cd "$here/../.."
+export BUILD=${BUILD:-build}
+case $BUILD in
+*asan* | *tsan*) export PATIENCE=${PATIENCE:-4} ;;
+esac
+
+at_once=${FILES_AT_ONCE:-$([ -z "${QUICK:-}" ] && echo 1 || echo 3)}
+
+files=()
+for name in "$@"; do
+	files+=("$here/$name.test.mjs")
+done
+[ $# != 0 ] || files=("$here"/*.test.mjs)
+
+# All stacks live below one folder, so that what a run that was killed has
+# left is found and stopped.
+SYSTEM_TMP=$(mktemp -d "${TMPDIR:-/tmp}/rushes-XXXXXX")
+export SYSTEM_TMP
+chmod 711 "$SYSTEM_TMP"
+clean() {
+	for stack in "$SYSTEM_TMP"/*/stack; do
+		[ ! -d "$stack" ] ||
+			STACK_DIR=$stack tests/stack/stack.sh down || :
+	done
+	rm -rf "$SYSTEM_TMP"
+}
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+code=0
+node --test --test-reporter=tap --test-concurrency="$at_once" \
+	"${files[@]}" </dev/null | tee "$SYSTEM_TMP/tap" || code=$?
+
+awk -v code="$code" '
+/^# pass / { passed = $3 }
+/^# (fail|cancelled) / { failed += $3 }
+END {
+	if (passed + failed == 0 || (code != 0 && failed == 0))
+		failed++
+	printf "%d passed, %d failed\n", passed, failed
+	exit failed != 0
+}' "$SYSTEM_TMP/tap"
