@@ -5,7 +5,7 @@ set -uo pipefail
 
 cd "$(dirname "$0")/../.." || exit 2
 poller=${BUILD:-build}/rushes-poller
-pages=(README.md CONTRIBUTING.md docs/*.md sql/README.md)
+pages=(README.md CONTRIBUTING.md SECURITY.md docs/*.md sql/README.md)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 number=0
