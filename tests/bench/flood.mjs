@@ -43,6 +43,12 @@ export async function flood(base, request, options) {
 				return;
 			ms[n] = performance.now() - begun;
 			errors += !text.startsWith(wanted);
+			if (next < options.count &&
+				/\r\nconnection: *close\r\n/i.test(text)) {
+				// nginx ends a connection after so many requests
+				resolve(connection());
+				return;
+			}
 			send();
 		});
 	});
