@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <time.h>
-
-extern char **environ;
+#include <unistd.h>
 
 static int ask(const char *conninfo)
 {
