@@ -12,7 +12,7 @@
 #
 # Each run has a whole stack of its own. judge.mjs compares the simulator's
 # ledger, the store and the database when all is quiet, and fails a run whose
-# faults did not happen. kills: kill -9 of API and pollers. webhooks: doubled,
+# faults did not happen (judge: that it sees each lie). kills: kill -9 of API and pollers. webhooks: doubled,
 # reordered, late, early, forged and lost. postgres: restarts, backends ended
 # and killed, a foreign transaction, no connection free. zombies: pollers
 # stopped past their lease. provider: starts and looks that go wrong.
@@ -20,7 +20,8 @@
 # Not here: a crash before and after each single call (LD_PRELOAD),
 # connections cut at each byte, silent loss in a network namespace, a full
 # disk, no descriptors or memory left, clocks that step, name servers that
-# fail or change their mind, and the herd after a provider's outage.
+# fail or change their mind, an S3 store that misbehaves, and the herd after
+# a provider's outage.
 #
 # Logs of a stack whose run failed stay in $BUILD/tests/system.
 set -euo pipefail
