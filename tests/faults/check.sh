@@ -12,10 +12,11 @@
 #
 # Each run has a whole stack of its own. judge.mjs compares the simulator's
 # ledger, the store and the database when all is quiet, and fails a run whose
-# faults did not happen (judge: that it sees each lie). kills: kill -9 of API and pollers. webhooks: doubled,
-# reordered, late, early, forged and lost. postgres: restarts, backends ended
-# and killed, a foreign transaction, no connection free. zombies: pollers
-# stopped past their lease. provider: starts and looks that go wrong.
+# faults did not happen; the run "judge" shows that it sees each lie. kills:
+# kill -9 of API and pollers. webhooks: doubled, reordered, late, early, forged
+# and lost. postgres: restarts, backends ended and killed, a foreign
+# transaction, no connection free. zombies: pollers stopped past their lease.
+# provider: starts and looks that go wrong.
 #
 # Not here: a crash before and after each single call (LD_PRELOAD),
 # connections cut at each byte, silent loss in a network namespace, a full

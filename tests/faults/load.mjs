@@ -24,7 +24,7 @@ export const settings = {
 
 const seed = Number(process.env.SEED || Date.now() % 1_000_000_007);
 
-/** Chance that SEED= repeats (mulberry32). Each user has a stream of its own. */
+/** Chance that SEED= repeats (mulberry32); each user has its own stream. */
 export class Chance {
 	constructor(name) {
 		this.state = seed;
