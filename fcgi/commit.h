@@ -13,10 +13,11 @@
  */
 
 enum commit_kind {
-	COMMIT_SUBMIT = 1,
+	COMMIT_SUBMIT = 0,
 	COMMIT_WEBHOOK,
 	COMMIT_READ_JOB,
 };
+enum { COMMIT_KINDS = COMMIT_READ_JOB + 1 };
 
 enum read_outcome {
 	READ_AWAY = 0,	/* the database is */

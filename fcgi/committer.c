@@ -15,18 +15,26 @@
 #include <string.h>
 
 enum {
-	/* One, so that a batch is all that waits: two would share it, and wait
-	 * for the disk one after the other. What is read is in memory: there
-	 * a second one goes on while the first waits for the database. */
-	WRITERS = 1,
-	READERS = 2,
-	BATCHERS = WRITERS + READERS,
 	BATCH_REQUESTS_MAX = 512,
 	BATCH_BYTES_MAX = 16 * 1024 * 1024,
 	/* Longer answers are written by the thread that may wait. Far below
 	 * what a socket's buffer takes at once. */
 	SHORT_ANSWER_BYTES = 32 * 1024,
 };
+
+/*
+ * Who serves what. One thread a kind that writes, so that a batch is all that
+ * waits: two would share it, and wait for the disk one after the other. What
+ * is read is in memory: there a second one goes on while the first waits for
+ * the database.
+ */
+static const enum commit_kind serves[] = {
+	COMMIT_SUBMIT,
+	COMMIT_WEBHOOK,
+	COMMIT_READ_JOB,
+	COMMIT_READ_JOB,
+};
+enum { BATCHERS = COUNT_OF(serves) };
 
 /* Requests that wait for one kind of statement. */
 struct line {
@@ -37,7 +45,7 @@ struct line {
 /* A thread that takes all that wait in a line and serves them together. */
 struct batcher {
 	struct committer *committer;
-	struct line *line;
+	enum commit_kind kind;
 	struct worker worker;
 	pthread_t thread;
 	bool started;
@@ -56,7 +64,7 @@ struct committer {
 
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t answerable;
-	struct line writes, reads;
+	struct line line[COMMIT_KINDS];
 	struct pending_queue done; /* to be answered at leisure */
 	size_t requests;
 	size_t bytes;
@@ -78,17 +86,11 @@ static void pending_unref(struct committer *committer, struct pending *pending)
 	(void)pending_free(pending);
 }
 
-static struct line *line_of(struct committer *committer,
-			    const struct commit *commit)
-{
-	return commit->kind == COMMIT_READ_JOB ? &committer->reads
-					       : &committer->writes;
-}
-
 int committer_add(struct committer *committer, struct exchange *exchange,
 		  struct commit *commit)
 {
 	struct pending *pending = pending_new(exchange, commit);
+	struct line *line;
 	int r = 0;
 
 	if (!pending)
@@ -103,9 +105,9 @@ int committer_add(struct committer *committer, struct exchange *exchange,
 		pending->arena = exchange_take_arena(exchange);
 		committer->requests++;
 		committer->bytes += pending->bytes;
-		pending_queue_add(&line_of(committer, commit)->waiting,
-				  pending);
-		pthread_cond_signal(&line_of(committer, commit)->filled);
+		line = &committer->line[commit->kind];
+		pending_queue_add(&line->waiting, pending);
+		pthread_cond_signal(&line->filled);
 	}
 	pthread_mutex_unlock(&committer->lock);
 	return r;
@@ -218,10 +220,15 @@ static void *answer_thread(void *context)
 
 /* ---- batches ------------------------------------------------------------ */
 
+static struct line *line_of(struct batcher *batcher)
+{
+	return &batcher->committer->line[batcher->kind];
+}
+
 /* All that wait, up to what one statement should hold; under the lock. */
 static void take_batch(struct batcher *batcher)
 {
-	struct pending_queue *waiting = &batcher->line->waiting;
+	struct pending_queue *waiting = &line_of(batcher)->waiting;
 	size_t bytes = 0;
 
 	batcher->taken_count = 0;
@@ -234,87 +241,75 @@ static void take_batch(struct batcher *batcher)
 	}
 }
 
-/* @return whether there is work for the poller */
-static bool commit_submits(struct batcher *batcher, struct arena *arena)
+static void wake_poller(const struct batcher *batcher)
 {
-	struct submit_item *items[BATCH_REQUESTS_MAX];
-	bool wake = false;
-	size_t count = 0;
+	wake_send(batcher->committer->service->conf->wake_socket);
+}
 
-	for (size_t i = 0; i < batcher->taken_count; i++) {
-		if (batcher->taken[i]->commit->kind == COMMIT_SUBMIT)
-			items[count++] = &batcher->taken[i]->commit->submit;
-	}
-	if (count == 0)
-		return false;
+static void commit_submits(struct batcher *batcher, struct arena *arena)
+{
+	struct submit_item *items[BATCH_REQUESTS_MAX] = { NULL };
+	size_t count = batcher->taken_count;
+	bool wake = false;
+
+	for (size_t i = 0; i < count; i++)
+		items[i] = &batcher->taken[i]->commit->submit;
 	submit_commit(batcher->worker.db, items, count, arena);
-	batcher->committer->commits++;
 	for (size_t i = 0; i < count; i++)
 		wake |= items[i]->outcome == SUBMIT_STORED;
-	return wake;
+	if (wake)
+		wake_poller(batcher);
 }
 
-static bool commit_webhooks(struct batcher *batcher, struct arena *arena)
+static void commit_webhooks(struct batcher *batcher, struct arena *arena)
 {
-	struct webhook_item *items[BATCH_REQUESTS_MAX];
+	struct webhook_item *items[BATCH_REQUESTS_MAX] = { NULL };
+	size_t count = batcher->taken_count;
 	bool wake = false;
-	size_t count = 0;
 
-	for (size_t i = 0; i < batcher->taken_count; i++) {
-		if (batcher->taken[i]->commit->kind == COMMIT_WEBHOOK)
-			items[count++] = &batcher->taken[i]->commit->webhook;
-	}
-	if (count == 0)
-		return false;
+	for (size_t i = 0; i < count; i++)
+		items[i] = &batcher->taken[i]->commit->webhook;
 	webhook_commit(batcher->committer->service->conf, batcher->worker.db,
 		       items, count, arena);
-	batcher->committer->commits++;
 	for (size_t i = 0; i < count; i++)
 		wake |= items[i]->wake;
-	return wake;
-}
-
-static void answer_kind(struct batcher *batcher, enum commit_kind kind)
-{
-	for (size_t i = 0; i < batcher->taken_count; i++) {
-		if (batcher->taken[i]->commit->kind == kind)
-			answer_now(batcher, batcher->taken[i]);
-	}
-}
-
-static void commit_batch(struct batcher *batcher)
-{
-	_cleanup_(arena_freep) struct arena *arena =
-		arena_new(LIMIT_ARENA_TICK_BYTES);
-	bool wake = false;
-
-	/* Without an arena the outcomes stay what they are: away. */
-	if (arena)
-		wake = commit_submits(batcher, arena);
-	answer_kind(batcher, COMMIT_SUBMIT);
-	if (arena)
-		wake |= commit_webhooks(batcher, arena);
-	answer_kind(batcher, COMMIT_WEBHOOK);
-
 	if (wake)
-		wake_send(batcher->committer->service->conf->wake_socket);
-	batcher->committer->committed += batcher->taken_count;
+		wake_poller(batcher);
 }
 
-/* What they ask for is read together, and each answer made from its row. */
-static void read_batch(struct batcher *batcher)
+static void read_jobs(struct batcher *batcher, struct arena *arena,
+		      PGresult **ret_rows)
+{
+	struct read_job *items[BATCH_REQUESTS_MAX] = { NULL };
+
+	for (size_t i = 0; i < batcher->taken_count; i++)
+		items[i] = &batcher->taken[i]->commit->read_job;
+	commit_read_jobs(&batcher->worker, items, batcher->taken_count, arena,
+			 ret_rows);
+}
+
+static void serve_batch(struct batcher *batcher)
 {
 	_cleanup_(arena_freep) struct arena *arena =
 		arena_new(LIMIT_ARENA_TICK_BYTES);
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
-	struct read_job *items[BATCH_REQUESTS_MAX];
 
+	/* Without an arena the outcomes stay what they are: away. */
+	if (arena) {
+		switch (batcher->kind) {
+		case COMMIT_SUBMIT:
+			commit_submits(batcher, arena);
+			break;
+		case COMMIT_WEBHOOK:
+			commit_webhooks(batcher, arena);
+			break;
+		case COMMIT_READ_JOB:
+			read_jobs(batcher, arena, &rows);
+			break;
+		}
+	}
 	for (size_t i = 0; i < batcher->taken_count; i++)
-		items[i] = &batcher->taken[i]->commit->read_job;
-	if (arena)
-		commit_read_jobs(&batcher->worker, items, batcher->taken_count,
-				 arena, &rows);
-	answer_kind(batcher, COMMIT_READ_JOB);
+		answer_now(batcher, batcher->taken[i]);
 }
 
 /* Said once when the database goes and once when it is back. */
@@ -335,16 +330,18 @@ static void note_database(struct batcher *batcher)
 			  "answered 503 until it is back");
 }
 
-static void serve_batch(struct batcher *batcher)
+static bool writes(const struct batcher *batcher)
 {
-	batcher->busy_since_ms = clock_monotonic_ms();
-	if (batcher->line == &batcher->committer->writes) {
-		commit_batch(batcher);
-		note_database(batcher);
-	} else {
-		read_batch(batcher);
-	}
-	batcher->busy_since_ms = 0;
+	return batcher->kind != COMMIT_READ_JOB;
+}
+
+static void count_batch(struct batcher *batcher)
+{
+	if (!writes(batcher))
+		return;
+	batcher->committer->commits++;
+	batcher->committer->committed += batcher->taken_count;
+	note_database(batcher);
 }
 
 static void *batch_thread(void *context)
@@ -358,12 +355,15 @@ static void *batch_thread(void *context)
 		if (batcher->taken_count == 0 && committer->stopping)
 			break;
 		if (batcher->taken_count == 0) {
-			pthread_cond_wait(&batcher->line->filled,
+			pthread_cond_wait(&line_of(batcher)->filled,
 					  &committer->lock);
 			continue;
 		}
 		pthread_mutex_unlock(&committer->lock);
+		batcher->busy_since_ms = clock_monotonic_ms();
 		serve_batch(batcher);
+		count_batch(batcher);
+		batcher->busy_since_ms = 0;
 		pthread_mutex_lock(&committer->lock);
 		for (size_t i = 0; i < batcher->taken_count; i++)
 			pending_unref(committer, batcher->taken[i]);
@@ -437,8 +437,8 @@ static size_t find_expired(struct committer *committer, int64_t now_ms,
 {
 	struct expiring expiring = { .now_ms = now_ms, .found = ret };
 
-	expire_waiting(&expiring, &committer->writes.waiting);
-	expire_waiting(&expiring, &committer->reads.waiting);
+	for (size_t i = 0; i < COMMIT_KINDS; i++)
+		expire_waiting(&expiring, &committer->line[i].waiting);
 	for (size_t b = 0; b < BATCHERS; b++) {
 		const struct batcher *batcher = &committer->batcher[b];
 
@@ -517,7 +517,7 @@ static int start_batcher(struct batcher *batcher, struct fault *reterr_fault)
 	const char *database_url = committer->service->conf->database_url;
 	int r;
 
-	if (batcher->line == &committer->writes)
+	if (writes(batcher))
 		r = db_open(database_url, "rushes-fcgi commit",
 			    &batcher->worker.db, reterr_fault);
 	else
@@ -525,7 +525,7 @@ static int start_batcher(struct batcher *batcher, struct fault *reterr_fault)
 				  &batcher->worker.db, reterr_fault);
 	if (r < 0)
 		return r;
-	if (batcher->line == &committer->writes)
+	if (writes(batcher))
 		committer->database_up = db_connected(batcher->worker.db);
 	r = pthread_create(&batcher->thread, NULL, batch_thread, batcher);
 	if (r != 0)
@@ -573,8 +573,8 @@ int committer_new(const struct service *service, struct committer **ret,
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	committer->service = service;
 	committer->answering.service = service;
-	line_init(&committer->writes);
-	line_init(&committer->reads);
+	for (size_t i = 0; i < COMMIT_KINDS; i++)
+		line_init(&committer->line[i]);
 	pending_queue_init(&committer->done);
 	(void)pthread_mutex_init(&committer->lock, NULL);
 	(void)pthread_cond_init(&committer->answerable, NULL);
@@ -583,8 +583,7 @@ int committer_new(const struct service *service, struct committer **ret,
 
 		batcher->committer = committer;
 		batcher->worker.service = service;
-		batcher->line =
-			i < WRITERS ? &committer->writes : &committer->reads;
+		batcher->kind = serves[i];
 		r = start_batcher(batcher, reterr_fault);
 	}
 	if (r == 0)
@@ -599,8 +598,8 @@ void committer_stop(struct committer *committer)
 {
 	pthread_mutex_lock(&committer->lock);
 	committer->stopping = true;
-	pthread_cond_broadcast(&committer->writes.filled);
-	pthread_cond_broadcast(&committer->reads.filled);
+	for (size_t i = 0; i < COMMIT_KINDS; i++)
+		pthread_cond_broadcast(&committer->line[i].filled);
 	pthread_cond_broadcast(&committer->answerable);
 	pthread_mutex_unlock(&committer->lock);
 	for (size_t i = 0; i < BATCHERS; i++) {
@@ -621,8 +620,8 @@ struct committer *committer_free(struct committer *committer)
 	for (size_t i = 0; i < BATCHERS; i++)
 		(void)db_close(committer->batcher[i].worker.db);
 	(void)db_close(committer->answering.db);
-	(void)pthread_cond_destroy(&committer->writes.filled);
-	(void)pthread_cond_destroy(&committer->reads.filled);
+	for (size_t i = 0; i < COMMIT_KINDS; i++)
+		(void)pthread_cond_destroy(&committer->line[i].filled);
 	(void)pthread_cond_destroy(&committer->answerable);
 	(void)pthread_mutex_destroy(&committer->lock);
 	free(committer);

@@ -13,10 +13,10 @@
 
 /*
  * Group commit. Threads that have parsed and checked a request hand it over
- * whole and go on; one thread takes all that wait, writes them with one
- * statement a kind, and answers each after the commit. Others do the same for
- * jobs that are asked for. One more thread gives the answers that take time:
- * long ones, and those that are made of several statements.
+ * whole and go on; a thread for each kind takes all that wait, writes them with
+ * one statement, and answers each after the commit. Jobs that are asked for are
+ * read in the same way. One more thread gives the answers that take time: long
+ * ones, and those that are made of several statements.
  *
  * What waits is limited in number, bytes and time. Over a limit the request
  * is answered 503 by the thread that brought it; after the time by the main
