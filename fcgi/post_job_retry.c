@@ -75,9 +75,10 @@ int post_job_retry(struct worker *worker, const struct request *request,
 	if (r == RETRY_E_STATE)
 		return refuse_state(request, retried.state, ret);
 	if (r == RETRY_E_WAITING)
-		return refuse(request, ret, 409, "not_retryable",
-			      "A job that it depends on is running again; "
-			      "retry it when that one has ended.");
+		return refuse(
+			request, ret, 409, "not_retryable",
+			"A job that it, or what it would revive, depends on "
+			"is running again; retry it when that one has ended.");
 	if (r == RETRY_E_DEPENDENCY)
 		return refuse_dependency(request, &retried, ret);
 	if (r == 0)

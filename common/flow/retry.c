@@ -157,6 +157,23 @@ static int plan_job(struct plan *plan, struct fault *reterr_fault)
 
 /* ---- those below it ----------------------------------------------------- */
 
+/* How many parents of each job run. @return NULL when the arena is full */
+static size_t *count_running_parents(const struct plan *plan)
+{
+	const struct execution *execution = &plan->execution;
+	size_t *running = arena_alloc(plan->arena,
+				      execution->job_count * sizeof(*running));
+
+	for (size_t i = 0; running && i < execution->edge_count; i++) {
+		const struct graph_edge *edge = &execution->edge[i];
+
+		if (!job_is_terminal(execution->job[edge->parent].state))
+			running[edge->child]++;
+	}
+	return running;
+}
+
+/* @return 0; RETRY_E_WAITING; -errno */
 static int plan_revived(struct plan *plan, struct fault *reterr_fault)
 {
 	const struct execution *execution = &plan->execution;
@@ -168,11 +185,12 @@ static int plan_revived(struct plan *plan, struct fault *reterr_fault)
 		.edge = execution->edge,
 		.edge_count = execution->edge_count,
 	};
+	const size_t *running = count_running_parents(plan);
 	const struct revived *revived;
 	size_t count;
 	int r;
 
-	if (!jobs)
+	if (!jobs || !running)
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
 	for (size_t i = 0; i < execution->job_count; i++) {
 		jobs[i].state = execution->job[i].state;
@@ -190,6 +208,9 @@ static int plan_revived(struct plan *plan, struct fault *reterr_fault)
 
 		if (job_decide(job->state, JOB_REVIVED, &decision) != 0)
 			continue;
+		/* As in plan_job(): that parent would not be waited for. */
+		if ((size_t)job->needs_left < running[revived[i].job])
+			return RETRY_E_WAITING;
 		plan->move[plan->move_count++] =
 			start_move(plan, job, JOB_REVIVED, &decision);
 	}

@@ -22,7 +22,8 @@ enum {
 	RETRY_E_NOT_FOUND = 1, /* not there, or not this owner's */
 	RETRY_E_STATE,	       /* it did not fail and was not cancelled */
 	RETRY_E_DEPENDENCY,    /* retry the job named in *ret instead */
-	RETRY_E_WAITING,       /* a job that it depends on still runs */
+	RETRY_E_WAITING,       /* a job that it depends on still runs, or one
+				  that those to be revived depend on */
 };
 
 struct retried {

@@ -371,6 +371,31 @@ static void a_cancelled_job_waits_for_what_still_runs(void **state)
 	CHECK_NUMBER("retry b", retry(one.job[1], &retried), RETRY_E_WAITING);
 }
 
+/* Both parents ended and told it so; one runs again already. It would not be
+ * waited for, so the other is not retried before that one has ended. */
+static void none_is_revived_beside_a_parent_that_runs_again(void **state)
+{
+	static const struct edge edges[] = { { 0, 2 }, { 1, 2 } };
+	struct pipeline fan;
+	struct cancelled cancelled;
+	struct retried retried;
+
+	(void)state;
+	fixture_submit(db, "beside", "fail",
+		       &(const struct shape){ 3, edges, 2 }, &fan);
+	assert_int_equal(cancel(fan.job[0], &cancelled), 0);
+	assert_int_equal(cancel(fan.job[1], &cancelled), 0);
+	check_states("both ended", &fan, "cancelled cancelled failed");
+	assert_int_equal(retry(fan.job[1], &retried), 0);
+	CHECK_NUMBER("other", retry(fan.job[0], &retried), RETRY_E_WAITING);
+	check_states("one runs", &fan, "cancelled queued failed");
+	fixture_check_invariants();
+	fixture_bring(db, fan.job[1], "beside", JOB_COMPLETED);
+	assert_int_equal(retry(fan.job[0], &retried), 0);
+	check_states("in turn", &fan, "queued completed waiting");
+	fixture_check_invariants();
+}
+
 static void what_did_not_fail_is_not_retried(void **state)
 {
 	static const enum job_state states[] = {
@@ -404,6 +429,8 @@ int main(void)
 		cmocka_unit_test(what_was_found_is_not_taken_from_itself),
 		cmocka_unit_test(a_result_that_is_there_is_only_stored_again),
 		cmocka_unit_test(a_cancelled_job_waits_for_what_still_runs),
+		cmocka_unit_test(
+			none_is_revived_beside_a_parent_that_runs_again),
 		cmocka_unit_test(what_did_not_fail_is_not_retried),
 	};
 
