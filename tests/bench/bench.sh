@@ -25,6 +25,9 @@ clean() {
 		[ ! -d "$stack" ] ||
 			STACK_DIR=$stack tests/stack/stack.sh down || :
 	done
+	for pid in "$SYSTEM_TMP"/hello-*.pid; do
+		[ ! -s "$pid" ] || kill "$(cat "$pid")" 2>/dev/null || :
+	done
 	rm -rf "$SYSTEM_TMP"
 }
 trap clean EXIT

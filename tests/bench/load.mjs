@@ -114,6 +114,8 @@ export async function startHello(bench, stack) {
 	const from = path.join(stack.dir, "stack/nginx");
 	const port = 32000 + Math.floor(Math.random() * 500);
 	const oldPort = new URL(stack.base).port;
+	// where the runner finds them, should we be killed
+	const pids = path.join(path.dirname(stack.dir), `hello-${port}`);
 
 	fs.cpSync(from, dir, { recursive: true });
 	for (const file of ["nginx.conf",
@@ -124,17 +126,18 @@ export async function startHello(bench, stack) {
 		fs.writeFileSync(path.join(dir, file), text
 			.replaceAll(/unix:[^;\s]*fcgi\.sock/g, `unix:${socket}`)
 			.replaceAll(`:${oldPort}`, `:${port}`)
-			.replaceAll(/^pid .*$/gm, `pid ${dir}/nginx.pid;`)
+			.replaceAll(/^pid .*$/gm, `pid ${pids}-nginx.pid;`)
 			.replaceAll(/nginx-(access|error)\.log/g, "hello-$1.log"));
 	}
 	const program = spawn(path.join(build, "tests/bench/hello"),
 		[socket, "2"], { stdio: "ignore" });
 
+	fs.writeFileSync(`${pids}-program.pid`, `${program.pid}\n`);
 	bench.atEnd(() => program.kill());
 	await until(() => fs.existsSync(socket), "the hello program");
 	await run("/usr/sbin/nginx", ["-p", `${dir}/`, "-c",
 		`${dir}/nginx.conf`, "-e", `${dir}/error.log`]);
 	bench.atEnd(() => process.kill(
-		Number(fs.readFileSync(`${dir}/nginx.pid`))));
+		Number(fs.readFileSync(`${pids}-nginx.pid`))));
 	return `http://127.0.0.1:${port}`;
 }
