@@ -100,10 +100,13 @@ void commit_read_jobs(struct worker *worker, struct read_job *const *items,
 	r = read_run(worker->db, DB_job_read, &param, ret_rows, &fault);
 	if (r == 0)
 		r = mark_found(items, count, *ret_rows, arena, &fault);
-	if (r < 0)
-		log_event(r == -EAGAIN ? LOG_DEBUG : LOG_WARNING,
-			  LOG_ID_REQUEST_FAILED, NULL,
-			  "%zu jobs could not be read: %s", count, fault.text);
+	if (r == 0)
+		return;
+	/* What was not looked at is not to be taken for missing. */
+	for (size_t i = 0; i < count; i++)
+		items[i]->outcome = READ_AWAY;
+	log_event(r == -EAGAIN ? LOG_DEBUG : LOG_WARNING, LOG_ID_REQUEST_FAILED,
+		  NULL, "%zu jobs could not be read: %s", count, fault.text);
 }
 
 /* ---- the answer --------------------------------------------------------- */
@@ -137,24 +140,18 @@ static int answer(const struct request *request, struct db_row *row,
 	return 0;
 }
 
-/* One that is too long to be answered by the thread that reads for all. */
-static int answer_alone(struct worker *worker, const struct request *request,
-			const char *id, struct reply *ret,
-			struct fault *reterr_fault)
+static int answer_read(const struct request *request,
+		       const struct read_job *job, struct reply *ret,
+		       struct fault *reterr_fault)
 {
-	_cleanup_(db_result_freep) PGresult *rows = NULL;
-	const char *param = db_array_text(&id, 1, request->arena);
 	struct db_row row;
-	int r;
 
-	if (!param)
-		return fault_set(reterr_fault, -ENOMEM, "arena is full");
-	r = read_run(worker->db, DB_job_read, &param, &rows, reterr_fault);
-	if (r < 0)
-		return r;
-	if (db_rows(rows) == 0)
+	if (job->outcome == READ_NOT_FOUND)
 		return refuse_unknown(request, ret);
-	row = db_row(rows, 0, request->arena);
+	if (job->outcome != READ_FOUND)
+		return fault_set(reterr_fault, -EAGAIN,
+				 "the job cannot be read");
+	row = db_row(job->rows, job->row, request->arena);
 	return answer(request, &row, ret, reterr_fault);
 }
 
@@ -162,20 +159,14 @@ int commit_answer_read_job(struct worker *worker, const struct request *request,
 			   const struct commit *commit, struct reply *ret,
 			   struct fault *reterr_fault)
 {
-	const struct read_job *job = &commit->read_job;
-	struct db_row row;
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	struct read_job alone = { .id = commit->read_job.id };
+	struct read_job *const items[] = { &alone };
 
-	switch (job->outcome) {
-	case READ_FOUND:
-		row = db_row(job->rows, job->row, request->arena);
-		return answer(request, &row, ret, reterr_fault);
-	case READ_NOT_FOUND:
-		return refuse_unknown(request, ret);
-	case READ_ALONE:
-		return answer_alone(worker, request, job->id, ret,
-				    reterr_fault);
-	case READ_AWAY:
-		break;
-	}
-	return fault_set(reterr_fault, -EAGAIN, "the job cannot be read");
+	if (commit->read_job.outcome != READ_ALONE)
+		return answer_read(request, &commit->read_job, ret,
+				   reterr_fault);
+	/* Too long to be answered by the thread that reads for all. */
+	commit_read_jobs(worker, items, 1, request->arena, &rows);
+	return answer_read(request, &alone, ret, reterr_fault);
 }
