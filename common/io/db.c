@@ -251,12 +251,9 @@ int db_open(const char *conninfo, const char *program, struct db **ret,
 	_cleanup_(db_closep) struct db *db = NULL;
 	int r;
 
-	r = check_conninfo(conninfo, reterr_fault);
+	r = db_open_later(conninfo, program, &db, reterr_fault);
 	if (r < 0)
 		return r;
-	db = db_new(conninfo, program);
-	if (!db)
-		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	r = reconnect(db, reterr_fault);
 	if (r < 0 && r != -EAGAIN)
 		return r;

@@ -15,19 +15,6 @@ enum {
 	CURSOR_MAX = 1024,
 };
 
-/* The body as JSON, or NULL when it is none; -ENOMEM. */
-static int read_body(const struct http_response *response, json_t **ret,
-		     struct fault *reterr_fault)
-{
-	int r = wire_parse(response->body, response->body_bytes, ret);
-
-	if (r == -ENOMEM)
-		return fault_set(reterr_fault, r, "no memory for the answer");
-	if (r < 0)
-		*ret = NULL;
-	return 0;
-}
-
 static const char *header(const struct http_response *response,
 			  const char *name)
 {
@@ -106,7 +93,7 @@ int fal_start_event(const struct job *job, const struct http_response *response,
 {
 	json_auto_t *body = NULL;
 	struct provider_event event;
-	int r = read_body(response, &body, reterr_fault);
+	int r = wire_parse_answer(response, &body, reterr_fault);
 
 	(void)job;
 	if (r < 0)
@@ -169,7 +156,7 @@ int fal_status_event(const struct job *job,
 {
 	json_auto_t *body = NULL;
 	struct provider_event event;
-	int r = read_body(response, &body, reterr_fault);
+	int r = wire_parse_answer(response, &body, reterr_fault);
 
 	if (r < 0)
 		return r;
@@ -247,7 +234,7 @@ int fal_result_event(const struct job *job,
 {
 	json_auto_t *body = NULL;
 	struct provider_event event;
-	int r = read_body(response, &body, reterr_fault);
+	int r = wire_parse_answer(response, &body, reterr_fault);
 
 	(void)job;
 	if (r < 0)
@@ -346,7 +333,7 @@ int fal_list_event(const struct job *job, const struct http_response *response,
 	json_t *items, *item = NULL;
 	const char *next;
 	size_t count;
-	int r = read_body(response, &body, reterr_fault);
+	int r = wire_parse_answer(response, &body, reterr_fault);
 
 	if (r < 0)
 		return r;

@@ -212,9 +212,9 @@ int fal_keys_event(const struct http_response *response, struct arena *arena,
 		return fault_set(reterr_fault, -EBADMSG,
 				 "webhook keys: fal answered HTTP %u",
 				 response->status);
-	r = wire_parse(response->body, response->body_bytes, &body);
-	if (r == -ENOMEM)
-		return fault_set(reterr_fault, r, "no memory for the answer");
+	r = wire_parse_answer(response, &body, reterr_fault);
+	if (r < 0)
+		return r;
 
 	keys = json_object_get(body, "keys");
 	for (size_t i = 0; i < json_array_size(keys) && count < most; i++) {

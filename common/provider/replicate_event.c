@@ -309,11 +309,11 @@ int replicate_start_event(const struct job *job,
 {
 	json_auto_t *body = NULL;
 	struct provider_event event;
-	int r = wire_parse(response->body, response->body_bytes, &body);
+	int r = wire_parse_answer(response, &body, reterr_fault);
 
 	(void)job;
-	if (r == -ENOMEM)
-		return fault_set(reterr_fault, r, "no memory for the answer");
+	if (r < 0)
+		return r;
 
 	if (!wire_is_success(response)) {
 		event = refused(response, body, now_unix_s, arena);
@@ -337,9 +337,9 @@ int replicate_status_event(const struct job *job,
 	int r = 0;
 
 	if (wire_is_success(response))
-		r = wire_parse(response->body, response->body_bytes, &body);
-	if (r == -ENOMEM)
-		return fault_set(reterr_fault, r, "no memory for the answer");
+		r = wire_parse_answer(response, &body, reterr_fault);
+	if (r < 0)
+		return r;
 
 	if (response->status == 404 || response->status == 410)
 		event = wire_job_gone(arena);
@@ -451,9 +451,9 @@ int replicate_list_event(const struct job *job,
 	int r = 0;
 
 	if (wire_is_success(response))
-		r = wire_parse(response->body, response->body_bytes, &body);
-	if (r == -ENOMEM)
-		return fault_set(reterr_fault, r, "no memory for the answer");
+		r = wire_parse_answer(response, &body, reterr_fault);
+	if (r < 0)
+		return r;
 
 	results = json_object_get(body, "results");
 	if (!json_is_array(results)) {
@@ -513,9 +513,9 @@ int replicate_keys_event(const struct http_response *response,
 				 "webhook secret: the provider answered "
 				 "HTTP %u",
 				 response->status);
-	r = wire_parse(response->body, response->body_bytes, &body);
-	if (r == -ENOMEM)
-		return fault_set(reterr_fault, r, "no memory for the answer");
+	r = wire_parse_answer(response, &body, reterr_fault);
+	if (r < 0)
+		return r;
 
 	key = wire_string(body, "key");
 	if (!key || strlen(key) > KEY_MAX ||

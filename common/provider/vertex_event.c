@@ -14,18 +14,6 @@ enum {
 	PAGE_TOKEN_MAX = 1024,
 };
 
-static int read_body(const struct http_response *response, json_t **ret,
-		     struct fault *reterr_fault)
-{
-	int r = wire_parse(response->body, response->body_bytes, ret);
-
-	if (r == -ENOMEM)
-		return fault_set(reterr_fault, r, "no memory for the answer");
-	if (r < 0)
-		*ret = NULL;
-	return 0;
-}
-
 /* ---- start ---- */
 
 static struct provider_event refused(const struct http_response *response,
@@ -64,7 +52,7 @@ int vertex_start_event(const struct job *job,
 	json_auto_t *body = NULL;
 	struct provider_event event;
 	const char *name;
-	int r = read_body(response, &body, reterr_fault);
+	int r = wire_parse_answer(response, &body, reterr_fault);
 
 	(void)job;
 	if (r < 0)
@@ -231,7 +219,7 @@ int vertex_status_event(const struct job *job,
 {
 	json_auto_t *body = NULL;
 	struct provider_event event;
-	int r = read_body(response, &body, reterr_fault);
+	int r = wire_parse_answer(response, &body, reterr_fault);
 
 	if (r < 0)
 		return r;
@@ -297,7 +285,7 @@ int vertex_list_event(const struct job *job,
 	struct provider_event event = wire_event(JOB_RENDERED);
 	const char *folder, *next;
 	int64_t asked, age_ms;
-	int r = read_body(response, &body, reterr_fault);
+	int r = wire_parse_answer(response, &body, reterr_fault);
 
 	if (r < 0)
 		return r;

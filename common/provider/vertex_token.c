@@ -151,10 +151,10 @@ int vertex_token_event(const struct http_response *response,
 	json_auto_t *body = NULL;
 	const char *token, *type, *copy;
 	json_int_t lifetime_s;
-	int r = wire_parse(response->body, response->body_bytes, &body);
+	int r = wire_parse_answer(response, &body, reterr_fault);
 
-	if (r == -ENOMEM)
-		return fault_set(reterr_fault, r, "no memory for the answer");
+	if (r < 0)
+		return r;
 
 	token = wire_string(body, "access_token");
 	type = wire_string(body, "token_type");

@@ -64,6 +64,18 @@ int wire_parse(const char *bytes, size_t size, json_t **ret)
 	return 0;
 }
 
+int wire_parse_answer(const struct http_response *response, json_t **ret,
+		      struct fault *reterr_fault)
+{
+	int r = wire_parse(response->body, response->body_bytes, ret);
+
+	if (r == -ENOMEM)
+		return fault_set(reterr_fault, r, "no memory for the answer");
+	if (r < 0)
+		*ret = NULL;
+	return 0;
+}
+
 int wire_parse_input(const struct job *job, json_t **ret,
 		     struct fault *reterr_fault)
 {

@@ -36,6 +36,11 @@ enum {
  */
 _must_check_ int wire_parse(const char *bytes, size_t size, json_t **ret);
 
+/* wire_parse() of an answer's body; NULL when that is no object, as a proxy's
+ * page. @return 0; -ENOMEM */
+_must_check_ int wire_parse_answer(const struct http_response *response,
+				   json_t **ret, struct fault *reterr_fault);
+
 /* The job's input as an object; -EINVAL if it is none; -ENOMEM. */
 _must_check_ int wire_parse_input(const struct job *job, json_t **ret,
 				  struct fault *reterr_fault);
