@@ -15,24 +15,6 @@ here=$(realpath "$(dirname "$0")")
 cd "$here/../.."
 export BUILD=${BUILD:-build}
 
-# All that a run makes lies below one folder, so that one that was killed
-# leaves nothing running.
-SYSTEM_TMP=$(mktemp -d "${TMPDIR:-/tmp}/rushes-XXXXXX")
-export SYSTEM_TMP
-chmod 711 "$SYSTEM_TMP"
-clean() {
-	for stack in "$SYSTEM_TMP"/*/stack; do
-		[ ! -d "$stack" ] ||
-			STACK_DIR=$stack tests/stack/stack.sh down || :
-	done
-	for pid in "$SYSTEM_TMP"/hello-*.pid; do
-		[ ! -s "$pid" ] || kill "$(cat "$pid")" 2>/dev/null || :
-	done
-	rm -rf "$SYSTEM_TMP"
-}
-trap clean EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+. tests/support/stacks.sh
 
-# Not under exec: the trap has to run.
 node "$here/bench.mjs" "$@"

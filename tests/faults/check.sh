@@ -42,32 +42,10 @@ for name in "$@"; do
 done
 [ $# != 0 ] || files=("$here"/*.test.mjs)
 
-# All stacks live below one folder, so that what a run that was killed has
-# left is found and stopped.
-SYSTEM_TMP=$(mktemp -d "${TMPDIR:-/tmp}/rushes-XXXXXX")
-export SYSTEM_TMP
-chmod 711 "$SYSTEM_TMP"
-clean() {
-	for stack in "$SYSTEM_TMP"/*/stack; do
-		[ ! -d "$stack" ] ||
-			STACK_DIR=$stack tests/stack/stack.sh down || :
-	done
-	rm -rf "$SYSTEM_TMP"
-}
-trap clean EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+. tests/support/stacks.sh
 
 code=0
 node --test --test-reporter=tap --test-concurrency="$at_once" \
 	"${files[@]}" </dev/null | tee "$SYSTEM_TMP/tap" || code=$?
 
-awk -v code="$code" '
-/^# pass / { passed = $3 }
-/^# (fail|cancelled) / { failed += $3 }
-END {
-	if (passed + failed == 0 || (code != 0 && failed == 0))
-		failed++
-	printf "%d passed, %d failed\n", passed, failed
-	exit failed != 0
-}' "$SYSTEM_TMP/tap"
+awk -v code="$code" -f tests/support/count-tap.awk "$SYSTEM_TMP/tap"

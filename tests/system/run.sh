@@ -33,21 +33,7 @@ elif [ ${#files[@]} = 0 ]; then
 	files=("$here"/*.test.mjs)
 fi
 
-# All stacks live below one folder, so that what a test run that was killed
-# has left is found and stopped.
-SYSTEM_TMP=$(mktemp -d "${TMPDIR:-/tmp}/rushes-XXXXXX")
-export SYSTEM_TMP
-chmod 711 "$SYSTEM_TMP"
-clean() {
-	for stack in "$SYSTEM_TMP"/*/stack; do
-		[ ! -d "$stack" ] ||
-			STACK_DIR=$stack tests/stack/stack.sh down || :
-	done
-	rm -rf "$SYSTEM_TMP"
-}
-trap clean EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+. tests/support/stacks.sh
 
 # Debian 12's node 18.20 and newer ones know these words.
 node --test --test-reporter=tap \

@@ -164,12 +164,4 @@ HOST_ROOT=$host HOST_LOGS=$kept node --test-reporter=tap \
 	--test-name-pattern="^(set-up: |.*(${TESTS:-}))" \
 	"$here/all.mjs" </dev/null | tee "$kept/tap" || code=$?
 
-awk -v code="$code" '
-/^# pass / { passed = $3 }
-/^# (fail|cancelled) / { failed += $3 }
-END {
-	if (passed + failed == 0 || (code != 0 && failed == 0))
-		failed++
-	printf "%d passed, %d failed\n", passed, failed
-	exit failed != 0
-}' "$kept/tap"
+awk -v code="$code" -f "$here/../support/count-tap.awk" "$kept/tap"
