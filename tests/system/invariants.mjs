@@ -229,6 +229,7 @@ async function checkLogs(stack) {
 	const secrets = [stack.key, "r8_simulated", "simulated:key",
 		"cnVzaGVzLXNpbXVsYXRvci13ZWJob29rLWtleS0wMDE"];
 
+	await sleep(1100); // nginx's access log is as late as a second
 	for (const name of ["fcgi", "poller", "activator", "nginx-access",
 		"nginx-error"]) {
 		const text = stack.log(name);
