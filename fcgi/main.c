@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +81,20 @@ static void block_signals(void)
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
+/*
+ * A request takes buffers of some KiB, and gives them back from another thread.
+ * Each of that size would first merge all small pieces that are free (fast
+ * bins), and what is free at the end of a heap would go back to the kernel
+ * with every batch and be faulted in again with the next.
+ */
+static void tune_malloc(void)
+{
+	(void)mallopt(M_MXFAST, 0);
+	(void)mallopt(M_TOP_PAD, (int)LIMIT_MIB);
+	(void)mallopt(M_TRIM_THRESHOLD, 4 * (int)LIMIT_MIB);
+	(void)mallopt(M_MMAP_THRESHOLD, (int)LIMIT_MIB);
+}
+
 static int refuse(const struct fault *fault)
 {
 	log_event(LOG_ERR, LOG_ID_CONF_WRONG, NULL, "%s", fault->text);
@@ -92,6 +107,7 @@ static int run(const struct conf *conf)
 	int r;
 
 	block_signals();
+	tune_malloc();
 	if (conf_warning(conf))
 		log_event(LOG_WARNING, LOG_ID_ALLOW_LOOPBACK, NULL, "%s",
 			  conf_warning(conf));
