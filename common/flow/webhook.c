@@ -528,6 +528,153 @@ static void settle_move(struct batch *batch, size_t i, bool committed)
 	batch->item[batch->count++] = item;
 }
 
+/* ---- results ------------------------------------------------------------ */
+
+/* Nothing about the job decides what is to be written, if it renders. */
+static bool is_plain_result(const struct webhook_item *item)
+{
+	const struct provider_event *event = &item->event;
+
+	return item->attempt != 0 && !is_hint(item) &&
+	       event->kind == JOB_RENDERED && event->provider_job_id &&
+	       !event->provider_ref && event->progress < 0;
+}
+
+/* Webhooks of one job are taken in their order. */
+static bool has_earlier(const struct batch *batch, size_t i)
+{
+	for (size_t k = 0; k < i; k++) {
+		if (strcmp(batch->item[k]->job_id, batch->item[i]->job_id) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int write_result(const struct webhook_item *item, size_t n,
+			struct arena *arena, struct json_out *out)
+{
+	const char *media_source = advance_media_source(&item->event, arena);
+
+	if (!media_source)
+		return -ENOMEM;
+	json_out_open(out, '{');
+	json_out_member_int(out, "n", (int64_t)n);
+	json_out_member(out, "id", item->job_id);
+	json_out_member_int(out, "attempt", item->attempt);
+	json_out_member(out, "provider_job_id", item->event.provider_job_id);
+	json_out_member(out, "delivery_key", item->delivery_key);
+	json_out_key(out, "output");
+	json_out_raw(out, item->event.output);
+	json_out_key(out, "media_source");
+	json_out_raw(out, media_source);
+	json_out_close(out, '}');
+	return 0;
+}
+
+/* Those of the batch that may be taken without a look. */
+static int write_results(struct batch *batch, const char **ret_text,
+			 size_t *ret_count)
+{
+	struct json_out out = json_out_init(batch->arena);
+	size_t count = 0;
+	int r = 0;
+
+	json_out_open(&out, '[');
+	for (size_t i = 0; r == 0 && i < batch->count; i++) {
+		if (!is_plain_result(batch->item[i]) || has_earlier(batch, i))
+			continue;
+		r = write_result(batch->item[i], i, batch->arena, &out);
+		count++;
+	}
+	json_out_close(&out, ']');
+	*ret_text = json_out_end(&out, NULL);
+	*ret_count = count;
+	return r == 0 && *ret_text ? 0 : -ENOMEM;
+}
+
+static void log_taken(const struct target *target,
+		      const struct job_decision *decision)
+{
+	log_event(LOG_INFO, LOG_ID_JOB_MOVED,
+		  &(struct log_context){
+			  .job = target->id,
+			  .execution = target->execution_id,
+			  .provider = target->provider,
+			  .state = job_state_name(decision->to),
+			  .attempt = target->attempt,
+		  },
+		  "%s -> %s: %s", job_state_name(JOB_PROCESSING),
+		  job_state_name(decision->to), decision->why);
+}
+
+static int mark_taken(struct batch *batch, const PGresult *rows,
+		      const struct job_decision *decision,
+		      struct fault *reterr_fault)
+{
+	for (int i = 0; i < db_rows(rows); i++) {
+		struct db_row row = db_row(rows, i, batch->arena);
+		int64_t n = db_row_int64(&row, "n");
+		const struct target target = {
+			.id = db_row_text(&row, "id"),
+			.execution_id = db_row_text(&row, "execution_id"),
+			.provider = db_row_text(&row, "provider"),
+			.attempt = db_row_int32(&row, "attempt"),
+		};
+		int r = db_row_end(&row, reterr_fault);
+
+		if (r < 0)
+			return r;
+		if (n < 0 || (size_t)n >= batch->count)
+			return fault_set(reterr_fault, -EBADMSG,
+					 "webhook_take: odd row");
+		batch->item[n]->outcome = WEBHOOK_TAKEN;
+		batch->item[n]->wake = true;
+		log_taken(&target, decision);
+	}
+	return 0;
+}
+
+static void drop_taken(struct batch *batch)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < batch->count; i++) {
+		if (batch->item[i]->outcome != WEBHOOK_TAKEN)
+			batch->item[left++] = batch->item[i];
+	}
+	batch->count = left;
+}
+
+/* One statement for what is expected to fit; whatever does not is left for a
+ * look, and so are all if one of them cannot be stored. */
+static int take_results(struct batch *batch, struct fault *reterr_fault)
+{
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	struct job_decision decision;
+	const char *params[3];
+	size_t count;
+	int r;
+
+	if (job_decide(JOB_PROCESSING, JOB_RENDERED, &decision) != 0)
+		return 0;
+	r = write_results(batch, &params[0], &count);
+	if (r < 0)
+		return fault_set(reterr_fault, r, "arena is full");
+	if (count == 0)
+		return 0;
+	params[1] = job_event_name(JOB_RENDERED);
+	params[2] = decision.why;
+	r = db_run(batch->db, DB_webhook_take, params, &rows, reterr_fault);
+	if (r == DB_E_DATA || (r == -EAGAIN && db_connected(batch->db)))
+		return 0;
+	if (r == 0)
+		r = mark_taken(batch, rows, &decision, reterr_fault);
+	drop_taken(batch);
+	return r;
+}
+
+/* ---- rounds ------------------------------------------------------------- */
+
 static int run_round(struct batch *batch, struct fault *reterr_fault)
 {
 	int r;
@@ -586,6 +733,8 @@ void webhook_commit(const struct conf *conf, struct db *db,
 		items[i]->wake = false;
 	}
 	r = prepare(&batch, items, count);
+	if (r == 0)
+		r = take_results(&batch, &fault);
 	while (r == 0 && batch.count > 0 && races < RACES_MOST) {
 		before = batch.count;
 		r = run_round(&batch, &fault);

@@ -69,7 +69,8 @@ struct webhook_item {
 };
 
 /**
- * Commit a batch: one statement reads the jobs, one moves them; those that
+ * Commit a batch: one statement writes the results of jobs that render, which
+ * is most of it. Of the others one reads the jobs, one moves them; those that
  * lost a race are decided again.
  *
  * @items  each gets its outcome

@@ -256,3 +256,82 @@ UPDATE job_starts AS kept
  WHERE kept.job_id = ANY (ARRAY[known.job_id])
    AND kept.attempt = ANY (ARRAY[known.attempt])
 RETURNING kept.job_id, kept.attempt;
+
+-- name: webhook_take
+-- params: results json, event text, why text
+-- What comes most often, written without a look before it: the result of a job
+-- that renders. If it does, in this attempt and under this id, and the delivery
+-- is new, the result is written as job_move writes it, whose many other cases
+-- cost more than this one (tests/db/webhook_test.c compares what comes of
+-- both). Any other job is left as it is, and its webhook decided after a look.
+-- job_starts has nothing to learn: a job gets to "processing", and to its
+-- provider's id, by the answer that is noted there.
+-- Comes back: a row for each that was written; n is its number.
+WITH locked AS MATERIALIZED (
+    SELECT result.*, job.execution_id, job.provider, job.holds_slot AS held
+      FROM (SELECT *
+              FROM json_to_recordset($1::json) AS result (
+                       n integer, id uuid, attempt integer,
+                       provider_job_id text, delivery_key text, output jsonb,
+                       media_source jsonb)
+             WHERE (SELECT true FROM webhook_inbox AS inbox
+                     WHERE inbox.job_id = result.id
+                       AND inbox.delivery_key = result.delivery_key
+                   ) IS NOT TRUE
+             ORDER BY id) AS result
+           CROSS JOIN LATERAL (
+               SELECT execution_id, provider, holds_slot
+                 FROM execution_jobs
+                WHERE id = result.id AND status = 'processing'
+                  AND attempt = result.attempt
+                  AND provider_job_id = result.provider_job_id
+                  FOR NO KEY UPDATE
+           ) AS job
+), updated AS (
+    UPDATE execution_jobs AS job
+       SET status = 'storing',
+           version = job.version + 1,
+           claim = job.claim + 1,
+           lease_until = NULL,
+           next_poll_at = now(),
+           holds_slot = false,
+           unknown_since = NULL,
+           poll_attempts = 0,
+           start_failures = 0,
+           output = coalesce(locked.output, job.output),
+           media_source = locked.media_source,
+           completed_via = 'webhook',
+           error_code = NULL,
+           error_message = NULL,
+           billed = NULL,
+           completed_at = NULL
+      FROM locked
+     WHERE job.id = ANY (ARRAY[locked.id])
+), slot AS MATERIALIZED (
+    SELECT provider.name, provider.in_use - delta.jobs AS in_use
+      FROM (SELECT provider AS name, count(*)::integer AS jobs
+              FROM locked
+             WHERE held
+             GROUP BY provider
+             ORDER BY provider) AS delta
+           CROSS JOIN LATERAL (
+               SELECT name, in_use FROM providers
+                WHERE name = delta.name
+                  FOR NO KEY UPDATE
+           ) AS provider
+), slotted AS (
+    UPDATE providers
+       SET in_use = slot.in_use
+      FROM slot
+     WHERE providers.name = ANY (ARRAY[slot.name])
+), received AS (
+    INSERT INTO webhook_inbox (job_id, delivery_key, attempt, event)
+    SELECT id, delivery_key, attempt, $2::text
+      FROM locked
+    ON CONFLICT DO NOTHING
+), noted AS (
+    INSERT INTO job_events (job_id, attempt, event, from_status, to_status, why)
+    SELECT id, attempt, $2::text, 'processing', 'storing', $3::text
+      FROM locked
+)
+SELECT n, id, execution_id, provider, attempt FROM locked;

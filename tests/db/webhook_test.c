@@ -112,6 +112,143 @@ static void a_result_is_taken_once(void **state)
 	fixture_check_invariants();
 }
 
+/* How many different rows there are of these two jobs, but for what has to
+ * differ. */
+static int64_t kinds_of(const char *table, const char *key, const char *but,
+			const char *const ids[2])
+{
+	return fixture_number("SELECT count(DISTINCT to_jsonb(row) - "
+			      "'{%s,provider_job_id,%s}'::text[]) FROM %s AS "
+			      "row WHERE %s IN ('%s', '%s')",
+			      key, but, table, key, ids[0], ids[1]);
+}
+
+/* There is a statement of its own for results, and job_move for all: both
+ * write the same. */
+static void a_result_is_written_as_any_move(void **state)
+{
+	const char *ids[2];
+
+	(void)state;
+	fixture_sql("INSERT INTO providers (name, max_concurrent) VALUES "
+		    "('replicate', 1000) ON CONFLICT (name) DO UPDATE SET "
+		    "max_concurrent = 1000");
+	for (size_t i = 0; i < COUNT_OF(ids); i++)
+		ids[i] = job_in(JOB_PROCESSING);
+	/* Whatever a move may reset or keep. */
+	fixture_sql("UPDATE execution_jobs SET version = 7, claim = 5, "
+		    "lease_until = now() + interval '1 hour', next_poll_at = "
+		    "now() + interval '1 hour', deadline_at = now() + interval "
+		    "'2 hours', created_at = now(), started_at = now(), "
+		    "poll_attempts = 3, start_failures = 2, falters = 1, "
+		    "store_failures = 1, cancel_requested_at = now(), "
+		    "cancel_tried_at = now(), unknown_since = now(), "
+		    "restart_if_absent = true, provider_ref = '{\"a\": 1}', "
+		    "progress = 0.5, output = '1', error_code = 'e', "
+		    "error_message = 'm', billed = 'no' WHERE id IN "
+		    "('%s', '%s')",
+		    ids[0], ids[1]);
+	CHECK_NUMBER("slots held",
+		     fixture_number("SELECT count(*) FROM execution_jobs WHERE "
+				    "holds_slot AND id IN ('%s', '%s')",
+				    ids[0], ids[1]),
+		     2);
+	for (size_t i = 0; i < COUNT_OF(ids); i++) {
+		/* Without a token's attempt it is looked at, and moved. */
+		struct webhook_item item =
+			genuine(ids[i], (int32_t)i, JOB_RENDERED, "d1");
+		char *known = fixture_text("SELECT provider_job_id FROM "
+					   "execution_jobs WHERE id = '%s'",
+					   ids[i]);
+
+		item.event.provider_job_id = known;
+		commit(&item);
+		CHECK_NUMBER("outcome", item.outcome, WEBHOOK_TAKEN);
+		CHECK("wakes", item.wake);
+		check_status(ids[i], "storing");
+		free(known);
+	}
+	CHECK_NUMBER("jobs",
+		     kinds_of("execution_jobs", "id",
+			      "execution_id,next_poll_at", ids),
+		     1);
+	CHECK_NUMBER("due",
+		     fixture_number("SELECT count(*) FROM execution_jobs WHERE "
+				    "next_poll_at <= now() AND id IN "
+				    "('%s', '%s')",
+				    ids[0], ids[1]),
+		     2);
+	CHECK_NUMBER(
+		"starts",
+		kinds_of("job_starts", "job_id", "started_at,answered_at", ids),
+		1);
+	CHECK_NUMBER("inbox",
+		     kinds_of("webhook_inbox", "job_id", "received_at", ids),
+		     1);
+	fixture_sql("DELETE FROM job_events WHERE to_status <> 'storing' AND "
+		    "job_id IN ('%s', '%s')",
+		    ids[0], ids[1]);
+	CHECK_NUMBER("events", kinds_of("job_events", "job_id", "id,at", ids),
+		     1);
+	fixture_check_invariants();
+}
+
+/* Of a job that does not render, the same webhook is decided after a look. */
+static void a_result_may_come_in_any_state(void **state)
+{
+	static const struct {
+		enum job_state state;
+		const char *then;
+		enum webhook_outcome outcome;
+	} cases[] = {
+		{ JOB_STARTING, "storing", WEBHOOK_TAKEN },
+		{ JOB_START_UNKNOWN, "storing", WEBHOOK_TAKEN },
+		{ JOB_PROCESSING, "storing", WEBHOOK_TAKEN },
+		{ JOB_STORING, "storing", WEBHOOK_NO_EFFECT },
+		{ JOB_CANCELLED, "cancelled", WEBHOOK_NO_EFFECT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const char *name = job_state_name(cases[i].state);
+		const char *id = job_in(cases[i].state);
+		struct webhook_item item = genuine(id, 1, JOB_RENDERED, "d1");
+		char *known = fixture_text("SELECT coalesce(provider_job_id, "
+					   "'id-%s') FROM job_starts WHERE "
+					   "job_id = '%s'",
+					   id, id);
+
+		item.event.provider_job_id = known;
+		commit(&item);
+		CHECK_NUMBER(name, item.outcome, cases[i].outcome);
+		check_status(id, cases[i].then);
+		CHECK_NUMBER(name, inbox(id), 1);
+		free(known);
+	}
+	fixture_check_invariants();
+}
+
+/* A delivery counts once, also where its job is running again. */
+static void a_known_delivery_is_not_taken_for_a_result(void **state)
+{
+	const char *id = job_in(JOB_PROCESSING);
+	struct webhook_item item = genuine(id, 1, JOB_RENDERED, "d1");
+	char *known = fixture_text("SELECT provider_job_id FROM execution_jobs "
+				   "WHERE id = '%s'",
+				   id);
+
+	(void)state;
+	item.event.provider_job_id = known;
+	fixture_sql("INSERT INTO webhook_inbox (job_id, delivery_key, attempt, "
+		    "event) VALUES ('%s', 'd1', 1, 'rendered')",
+		    id);
+	commit(&item);
+	CHECK_NUMBER("repeated", item.outcome, WEBHOOK_NO_EFFECT);
+	check_status(id, "processing");
+	free(known);
+	fixture_check_invariants();
+}
+
 static void that_it_runs_is_no_news(void **state)
 {
 	static const enum job_state states[] = { JOB_PROCESSING, JOB_STORING,
@@ -502,6 +639,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_result_is_taken_once),
+		cmocka_unit_test(a_result_is_written_as_any_move),
+		cmocka_unit_test(a_result_may_come_in_any_state),
+		cmocka_unit_test(a_known_delivery_is_not_taken_for_a_result),
 		cmocka_unit_test(that_it_runs_is_no_news),
 		cmocka_unit_test(
 			a_webhook_may_be_faster_than_the_starts_answer),
