@@ -100,7 +100,7 @@ static int ask_provider(struct worker *worker, const struct request *request,
 }
 
 /* The token names the provider too, so one that is good needs no look at the
- * job. All providers are tried, whichever it is. */
+ * job. For one that is not, all providers are tried. */
 static int check_token(struct worker *worker, const struct request *request,
 		       struct arrival *arrival, struct reply *ret,
 		       struct fault *reterr_fault)
@@ -110,7 +110,9 @@ static int check_token(struct worker *worker, const struct request *request,
 	if (!text_is_uuid(request->capture[0]))
 		return refuse_unknown(request, ret);
 	arrival->job_id = request->capture[0];
-	for (size_t i = 0; request->capture[1] && (ops = provider_at(i)); i++) {
+	for (size_t i = 0;
+	     request->capture[1] && !arrival->ops && (ops = provider_at(i));
+	     i++) {
 		int32_t attempt;
 
 		if (!token_verify(&worker->service->conf->token_keys,

@@ -5,8 +5,10 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 /* Google's keys have 2048 bits; less than that is not worth signing with,
@@ -27,6 +29,33 @@ static void must(int ok)
 		abort();
 }
 
+/*
+ * Finding HMAC or SHA-256 by its name costs OpenSSL 3 more than computing it
+ * over what we sign or compare: SHA-256 is found once, and HMAC by each thread,
+ * which keeps what it found.
+ */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static const EVP_MD *sha256_found;
+static pthread_key_t hmac_contexts;
+
+static void free_hmac_context(void *context)
+{
+	EVP_MAC_CTX_free(context);
+}
+
+static void find(void)
+{
+	sha256_found = EVP_MD_fetch(NULL, "SHA256", NULL);
+	must(sha256_found != NULL);
+	must(pthread_key_create(&hmac_contexts, free_hmac_context) == 0);
+}
+
+static const EVP_MD *sha256_method(void)
+{
+	must(pthread_once(&once, find) == 0);
+	return sha256_found;
+}
+
 struct sha256 {
 	EVP_MD_CTX *context;
 };
@@ -39,7 +68,7 @@ struct sha256 *sha256_new(void)
 		return NULL;
 	sha256->context = EVP_MD_CTX_new();
 	if (!sha256->context ||
-	    EVP_DigestInit_ex(sha256->context, EVP_sha256(), NULL) != 1)
+	    EVP_DigestInit_ex(sha256->context, sha256_method(), NULL) != 1)
 		return sha256_free(sha256);
 	return sha256;
 }
@@ -65,16 +94,44 @@ struct sha256 *sha256_free(struct sha256 *sha256)
 
 void crypto_sha256(const void *bytes, size_t size, uint8_t ret[SHA256_BYTES])
 {
-	must(EVP_Digest(bytes, size, ret, NULL, EVP_sha256(), NULL));
+	must(EVP_Digest(bytes, size, ret, NULL, sha256_method(), NULL));
+}
+
+static EVP_MAC_CTX *hmac_context(void)
+{
+	char digest[] = "SHA256";
+	const OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_utf8_string("digest", digest, 0),
+		OSSL_PARAM_construct_end(),
+	};
+	EVP_MAC_CTX *context;
+	EVP_MAC *mac;
+
+	must(pthread_once(&once, find) == 0);
+	context = pthread_getspecific(hmac_contexts);
+	if (context)
+		return context;
+	mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	must(mac != NULL);
+	context = EVP_MAC_CTX_new(mac);
+	EVP_MAC_free(mac);
+	must(context != NULL);
+	must(EVP_MAC_CTX_set_params(context, params));
+	must(pthread_setspecific(hmac_contexts, context) == 0);
+	return context;
 }
 
 void crypto_hmac_sha256(const void *key, size_t key_size, const void *bytes,
 			size_t size, uint8_t ret[SHA256_BYTES])
 {
+	EVP_MAC_CTX *context = hmac_context();
 	size_t written = 0;
 
-	must(EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key, key_size, bytes,
-		       size, ret, SHA256_BYTES, &written) != NULL);
+	/* Without a pointer the key before it would stay. */
+	must(EVP_MAC_init(context, key ? key : (const void *)"", key_size,
+			  NULL));
+	must(EVP_MAC_update(context, bytes, size));
+	must(EVP_MAC_final(context, ret, &written, SHA256_BYTES));
 	must(written == SHA256_BYTES);
 }
 

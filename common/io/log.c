@@ -18,7 +18,8 @@
 
 /* Where and for what lines are written: set by log_open() before there are
  * threads, only read afterwards. A process has one log as it has one stderr,
- * hence the only static state in common/. */
+ * hence static state, of which common/ has no other (but what libcrypto
+ * found, in base/crypto). */
 static struct {
 	const char *program;
 	int level;
