@@ -28,6 +28,7 @@ enum read_outcome {
 
 struct read_job {
 	const char *id;
+	int64_t known; /* version that the client has; 0: none */
 	enum read_outcome outcome;
 	const PGresult *rows; /* while the batch lasts */
 	int row;

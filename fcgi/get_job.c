@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /*
@@ -37,6 +39,22 @@ static bool has_tag(const struct request *request, const char *tag)
 	return false;
 }
 
+/* The version a client has, if it says one and no more: 0 where it does not. */
+static int64_t known_version(const struct request *request)
+{
+	const char *text = http_header_value(
+		request->header, request->header_count, "if-none-match");
+	char tag[32];
+	int64_t version;
+
+	text = text ? strchr(text, '"') : NULL;
+	if (!text)
+		return 0;
+	version = strtoll(text + 1, NULL, 10);
+	(void)snprintf(tag, sizeof(tag), "\"%" PRId64 "\"", version);
+	return has_tag(request, tag) ? version : 0;
+}
+
 static int refuse_unknown(const struct request *request, struct reply *ret)
 {
 	return refuse(request, ret, 404, "job_not_found",
@@ -56,6 +74,7 @@ int get_job(struct worker *worker, const struct request *request,
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
 	commit->kind = COMMIT_READ_JOB;
 	commit->read_job.id = request->capture[0];
+	commit->read_job.known = known_version(request);
 	*ret = (struct reply){ .commit = commit };
 	return 0;
 }
@@ -75,7 +94,8 @@ static int mark_found(struct read_job *const *items, size_t count,
 
 		if (r < 0)
 			return r;
-		if (n < 1 || n > (int64_t)count)
+		if (n < 1 || n > (int64_t)count ||
+		    items[n - 1]->outcome == READ_FOUND)
 			continue;
 		items[n - 1]->outcome = READ_FOUND;
 		items[n - 1]->rows = rows;
@@ -88,16 +108,22 @@ void commit_read_jobs(struct worker *worker, struct read_job *const *items,
 		      size_t count, struct arena *arena, PGresult **ret_rows)
 {
 	const char **ids = arena_alloc(arena, count * sizeof(*ids));
+	int64_t *known = arena_alloc(arena, count * sizeof(*known));
 	struct fault fault = { "" };
-	const char *param;
+	const char *params[2];
 	int r;
 
-	for (size_t i = 0; ids && i < count; i++)
-		ids[i] = items[i]->id;
-	param = ids ? db_array_text(ids, count, arena) : NULL;
-	if (!param)
+	if (!ids || !known)
 		return;
-	r = read_run(worker->db, DB_job_read, &param, ret_rows, &fault);
+	for (size_t i = 0; i < count; i++) {
+		ids[i] = items[i]->id;
+		known[i] = items[i]->known;
+	}
+	params[0] = db_array_text(ids, count, arena);
+	params[1] = db_array_int64(known, count, arena);
+	if (!params[0] || !params[1])
+		return;
+	r = read_run(worker->db, DB_job_read, params, ret_rows, &fault);
 	if (r == 0)
 		r = mark_found(items, count, *ret_rows, arena, &fault);
 	if (r == 0)
@@ -160,7 +186,10 @@ int commit_answer_read_job(struct worker *worker, const struct request *request,
 			   struct fault *reterr_fault)
 {
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
-	struct read_job alone = { .id = commit->read_job.id };
+	struct read_job alone = {
+		.id = commit->read_job.id,
+		.known = commit->read_job.known,
+	};
 	struct read_job *const items[] = { &alone };
 
 	if (commit->read_job.outcome != READ_ALONE)

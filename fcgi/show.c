@@ -6,8 +6,10 @@
 #include "common/model/job.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <string.h>
+
+/* Of a job with a file; a longer one finds more room. */
+enum { JOB_TEXT_BYTES = 2000 };
 
 int reply_json(struct reply *ret, unsigned status, const char *text,
 	       struct fault *reterr_fault)
@@ -34,47 +36,105 @@ void show_job_links(struct json_out *out, const char *id, struct arena *arena)
 	json_out_close(out, '}');
 }
 
-/* The URLs of the media, which is JSON from the database. */
-static int show_urls(struct json_out *out, const char *media,
-		     struct fault *reterr_fault)
-{
-	json_auto_t *files = json_loads(media ? media : "[]", 0, NULL);
-	const json_t *file;
-	size_t i;
+struct shown_file {
+	const char *url;
+	const char *type;
+	int64_t bytes;
+	const char *sha256;
+};
 
-	if (!json_is_array(files))
-		return fault_set(reterr_fault, -EBADMSG, "media is no array");
-	json_out_member(out, "url",
-			json_string_value(json_object_get(
-				json_array_get(files, 0), "url")));
+/* How many rows are about the job of this one, which is the first of them. */
+static int count_rows(const struct db_row *job)
+{
+	int64_t n = 0;
+	int i;
+
+	for (i = job->row; i < db_rows(job->result); i++) {
+		struct db_row row = db_row(job->result, i, job->arena);
+		int64_t of = db_row_int64(&row, "n");
+
+		if (i == job->row)
+			n = of;
+		if (of != n)
+			break;
+	}
+	return i - job->row;
+}
+
+/* A job without files has a row without one. */
+static int read_files(const struct db_row *job, struct shown_file *files,
+		      int rows, int *ret_count, struct fault *reterr_fault)
+{
+	int count = 0;
+
+	for (int i = 0; i < rows; i++) {
+		struct db_row row =
+			db_row(job->result, job->row + i, job->arena);
+		struct shown_file file = {
+			.url = db_row_text_or_null(&row, "file_url"),
+		};
+		int r;
+
+		if (!file.url)
+			continue;
+		file.type = db_row_text(&row, "file_type");
+		file.bytes = db_row_int64(&row, "file_bytes");
+		file.sha256 = db_row_text(&row, "file_sha256");
+		r = db_row_end(&row, reterr_fault);
+		if (r < 0)
+			return r;
+		files[count++] = file;
+	}
+	*ret_count = count;
+	return 0;
+}
+
+static void show_files(struct json_out *out, const struct shown_file *files,
+		       int count)
+{
+	json_out_member(out, "url", count > 0 ? files[0].url : NULL);
 	json_out_key(out, "urls");
 	json_out_open(out, '[');
-	json_array_foreach(files, i, file) json_out_string(
-		out, json_string_value(json_object_get(file, "url")));
+	for (int i = 0; i < count; i++)
+		json_out_string(out, files[i].url);
 	json_out_close(out, ']');
-	return 0;
+	json_out_key(out, "media");
+	json_out_open(out, '[');
+	for (int i = 0; i < count; i++) {
+		json_out_open(out, '{');
+		json_out_member(out, "url", files[i].url);
+		json_out_member(out, "content_type", files[i].type);
+		json_out_member_int(out, "bytes", files[i].bytes);
+		json_out_member(out, "sha256", files[i].sha256);
+		json_out_close(out, '}');
+	}
+	json_out_close(out, ']');
 }
 
 static int show_output(struct json_out *out, struct db_row *row,
 		       const char *status, struct fault *reterr_fault)
 {
-	const char *media = db_row_text_or_null(row, "media");
-	const char *raw = db_row_text_or_null(row, "output");
-	int r;
+	struct shown_file *files;
+	int rows, count, r;
 
 	json_out_key(out, "output");
 	if (strcmp(status, "completed") != 0) {
 		json_out_raw(out, NULL);
 		return 0;
 	}
+	rows = count_rows(row);
+	files = arena_alloc(row->arena, (size_t)rows * sizeof(*files));
+	if (!files)
+		return fault_set(reterr_fault, -ENOMEM, "arena is full");
+	r = read_files(row, files, rows, &count, reterr_fault);
+	if (r < 0)
+		return r;
 	json_out_open(out, '{');
-	r = show_urls(out, media, reterr_fault);
-	json_out_key(out, "media");
-	json_out_raw(out, media ? media : "[]");
+	show_files(out, files, count);
 	json_out_key(out, "raw");
-	json_out_raw(out, raw);
+	json_out_raw(out, db_row_text_or_null(row, "output"));
 	json_out_close(out, '}');
-	return r;
+	return 0;
 }
 
 /* "error" of a job that ended so; "last_error" of one that goes on. */
@@ -152,6 +212,7 @@ int show_job_text(struct db_row *row, const struct shown_job *job,
 	struct json_out out = json_out_init(row->arena);
 	int r;
 
+	json_out_reserve(&out, JOB_TEXT_BYTES);
 	json_out_open(&out, '{');
 	json_out_member(&out, "id", job->id);
 	json_out_member(&out, "execution_id", job->execution_id);
@@ -183,15 +244,17 @@ int show_job(struct worker *worker, const struct request *request,
 	     struct fault *reterr_fault)
 {
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	static const int64_t known = 0;
 	struct shown_job job;
 	struct db_row row;
-	const char *params[1];
+	const char *params[2];
 	int r;
 
 	if (!text_is_uuid(id))
 		return SHOW_E_NOT_FOUND;
 	params[0] = db_array_text(&id, 1, request->arena);
-	if (!params[0])
+	params[1] = db_array_int64(&known, 1, request->arena);
+	if (!params[0] || !params[1])
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
 	r = read_run(worker->db, DB_job_read, params, &rows, reterr_fault);
 	if (r < 0)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/flow/json_out.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -125,11 +124,17 @@ void json_out_string(struct json_out *out, const char *text)
 
 void json_out_int(struct json_out *out, int64_t number)
 {
-	char text[24];
-	int length = snprintf(text, sizeof(text), "%" PRId64, number);
+	char text[24], *at = text + sizeof(text);
+	uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
 
+	do {
+		*--at = (char)('0' + left % 10);
+		left /= 10;
+	} while (left > 0);
+	if (number < 0)
+		*--at = '-';
 	put_comma(out);
-	put(out, text, (size_t)length);
+	put(out, at, (size_t)(text + sizeof(text) - at));
 }
 
 void json_out_bool(struct json_out *out, bool value)
@@ -179,23 +184,33 @@ void json_out_member_int(struct json_out *out, const char *key, int64_t number)
 	json_out_int(out, number);
 }
 
+/* So many digits of it, the last ones. */
+static void put_digits(char *to, int number, int digits)
+{
+	for (int i = digits; i-- > 0; number /= 10)
+		to[i] = (char)('0' + number % 10);
+}
+
 void json_out_member_time(struct json_out *out, const char *key,
 			  int64_t unix_ms)
 {
 	time_t seconds = (time_t)(unix_ms / 1000);
-	char text[80];
+	char text[] = "\"0000-00-00T00:00:00.000Z\"";
 	struct tm tm;
 
 	json_out_key(out, key);
-	if (unix_ms <= 0 || !gmtime_r(&seconds, &tm)) {
+	if (unix_ms <= 0 || !gmtime_r(&seconds, &tm) || tm.tm_year > 8099) {
 		json_out_raw(out, NULL);
 		return;
 	}
-	(void)snprintf(text, sizeof(text),
-		       "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
-		       tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-		       tm.tm_sec, (int)(unix_ms % 1000));
-	json_out_string(out, text);
+	put_digits(text + 1, tm.tm_year + 1900, 4);
+	put_digits(text + 6, tm.tm_mon + 1, 2);
+	put_digits(text + 9, tm.tm_mday, 2);
+	put_digits(text + 12, tm.tm_hour, 2);
+	put_digits(text + 15, tm.tm_min, 2);
+	put_digits(text + 18, tm.tm_sec, 2);
+	put_digits(text + 21, (int)(unix_ms % 1000), 3);
+	json_out_raw(out, text);
 }
 
 const char *json_out_end(struct json_out *out, size_t *ret_bytes)

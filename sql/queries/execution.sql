@@ -127,10 +127,14 @@ SELECT dependency.parent_id, dependency.child_id
  WHERE child.execution_id = $1::uuid;
 
 -- name: job_read
--- params: ids uuid[]
+-- params: ids uuid[], known bigint[]
 -- Jobs as the API shows them, with their owner for the handler to compare; n is
--- the place in the array.
-SELECT asked.n, job.id, job.execution_id, execution.owner, job.name, job.provider,
+-- the place in the arrays. A job that has completed comes once for each of its
+-- files, in their order, any other once. Who knows this version of a job is not
+-- told of its files; known is 0 for who knows none.
+SELECT asked.n, file.url AS file_url, file.content_type AS file_type,
+       file.bytes AS file_bytes, file.sha256 AS file_sha256,
+       job.id, job.execution_id, execution.owner, job.name, job.provider,
        job.model, job.status, job.attempt, job.progress, job.version,
        job.output, job.completed_via, job.error_code, job.error_message,
        job.billed, job.provider_job_id,
@@ -138,18 +142,18 @@ SELECT asked.n, job.id, job.execution_id, execution.owner, job.name, job.provide
            AND NOT job_is_terminal(job.status) AS cancelling,
        (extract(epoch FROM job.created_at) * 1000)::bigint AS created_unix_ms,
        (extract(epoch FROM job.started_at) * 1000)::bigint AS started_unix_ms,
-       (extract(epoch FROM job.completed_at) * 1000)::bigint AS completed_unix_ms,
-       CASE WHEN job.status = 'completed' THEN
-           (SELECT jsonb_agg(jsonb_build_object(
-                       'url', media.url, 'content_type', media.content_type,
-                       'bytes', media.bytes, 'sha256', media.sha256)
-                       ORDER BY media.index)
-              FROM media
-             WHERE media.job_id = job.id AND media.attempt = job.attempt)
-           END AS media
-  FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (id, n)
+       (extract(epoch FROM job.completed_at) * 1000)::bigint AS completed_unix_ms
+  FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS asked (id, known, n)
   JOIN execution_jobs AS job ON job.id = asked.id
-  JOIN executions AS execution ON execution.id = job.execution_id;
+  JOIN executions AS execution ON execution.id = job.execution_id
+  LEFT JOIN LATERAL (
+      SELECT index, url, content_type, bytes, sha256
+        FROM media
+       WHERE job_id = job.id AND attempt = job.attempt
+         AND job.status = 'completed' AND job.version <> asked.known
+      OFFSET 0
+  ) AS file ON true
+ ORDER BY asked.n, file.index;
 
 -- name: job_events_read
 -- params: job_id uuid, after bigint, most integer
