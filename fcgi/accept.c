@@ -218,32 +218,41 @@ static void park(struct accept *accept, int fd)
 	pthread_mutex_unlock(&accept->lock);
 }
 
-/* Is the head of a request there? */
-static enum head look_at(struct worker_thread *thread, int fd, bool *ret_gone)
+/* Is the head of a request there? @ret of HEAD_COMPLETE */
+static enum head look_at(struct worker_thread *thread, int fd, bool *ret_gone,
+			 struct incoming *ret)
 {
 	ssize_t size = recv(fd, thread->look, HEAD_LOOK_BYTES,
 			    MSG_PEEK | MSG_DONTWAIT);
 	enum head head;
+	size_t bytes;
 
 	*ret_gone =
 		size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR);
 	if (size <= 0)
 		return HEAD_MORE;
 	head = head_check(thread->look, (size_t)size, thread->scratch,
-			  LIMIT_PARAMS_BYTES);
+			  LIMIT_PARAMS_BYTES, &bytes);
 	if (head == HEAD_MORE && size == HEAD_LOOK_BYTES)
 		head = HEAD_BAD;
+	if (head == HEAD_COMPLETE) {
+		ret->records = body_records_of(thread->look);
+		ret->passed = bytes + body_records_pass(&ret->records,
+							thread->look + bytes,
+							(size_t)size - bytes);
+	}
 	return head;
 }
 
 static void serve_connection(struct worker_thread *thread, int fd)
 {
 	struct accept *accept = thread->accept;
+	struct incoming incoming;
 	struct exchange *exchange;
 	enum head head;
 	bool gone;
 
-	head = look_at(thread, fd, &gone);
+	head = look_at(thread, fd, &gone, &incoming);
 	if (gone || head == HEAD_BAD) {
 		if (!gone)
 			accept->malformed++;
@@ -255,7 +264,7 @@ static void serve_connection(struct worker_thread *thread, int fd)
 		return;
 	}
 
-	exchange = exchange_begin(accept, fd);
+	exchange = exchange_begin(accept, fd, &incoming);
 	if (!exchange)
 		return;
 	accept->requests++;

@@ -11,14 +11,49 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcgios.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { DRAIN_PIECE_BYTES = 16 * 1024 };
+
+/* ---- what libfcgi reads ---- */
+
+/* Of the request whose bytes this thread has libfcgi read. */
+static _Thread_local struct incoming *incoming_now;
+
+/*
+ * In place of libfcgi's own, which is a plain read(): that would take as much
+ * of the next request as is there already, and whatever else a peer says
+ * between the records of a body. See accept_head.h.
+ */
+int OS_Read(int fd, char *buf, size_t len)
+{
+	struct incoming *incoming = incoming_now;
+	ssize_t size;
+
+	if (incoming->passed == 0) {
+		size = recv(fd, buf, len, MSG_PEEK);
+		if (size <= 0)
+			return (int)size;
+		incoming->passed = body_records_pass(
+			&incoming->records, (uint8_t *)buf, (size_t)size);
+	}
+	if (incoming->passed == 0) {
+		errno = EPROTO;
+		return -1;
+	}
+	size = recv(fd, buf, len < incoming->passed ? len : incoming->passed,
+		    0);
+	if (size > 0)
+		incoming->passed -= (size_t)size;
+	return (int)size;
+}
 
 /* ---- the request ---- */
 
@@ -143,7 +178,8 @@ static struct exchange *exchange_free(struct exchange *exchange)
 }
 DEFINE_CLEANUP(struct exchange *, exchange_free);
 
-struct exchange *exchange_begin(struct accept *accept, int fd)
+struct exchange *exchange_begin(struct accept *accept, int fd,
+				const struct incoming *incoming)
 {
 	_cleanup_(exchange_freep) struct exchange *exchange =
 		calloc(1, sizeof(*exchange));
@@ -157,6 +193,7 @@ struct exchange *exchange_begin(struct accept *accept, int fd)
 	}
 	exchange->accept = accept;
 	exchange->fd = fd;
+	exchange->incoming = *incoming;
 	exchange->began_ms = clock_monotonic_ms();
 
 	(void)FCGX_InitRequest(&exchange->fcgx, -1, 0);
@@ -164,6 +201,7 @@ struct exchange *exchange_begin(struct accept *accept, int fd)
 	/* Otherwise the Finish that is part of Accept closes it. */
 	exchange->fcgx.keepConnection = 1;
 	connection_lend(accept, fd);
+	incoming_now = &exchange->incoming;
 	if (FCGX_Accept_r(&exchange->fcgx) < 0) {
 		accept->malformed++;
 		connection_lent(accept, fd, false);
@@ -217,6 +255,7 @@ void exchange_drain_body(struct exchange *exchange)
 	size_t left = exchange->accept->options.body_drain_bytes_max;
 	char piece[DRAIN_PIECE_BYTES];
 
+	incoming_now = &exchange->incoming;
 	while (!exchange->body_at_end && left > 0) {
 		size_t want = left < sizeof(piece) ? left : sizeof(piece);
 		int got = FCGX_GetStr(piece, (int)want, exchange->fcgx.in);
@@ -235,6 +274,7 @@ int exchange_read_body(struct exchange *exchange, size_t bytes_most)
 	int64_t length = exchange->body_length;
 	char *body;
 
+	incoming_now = &exchange->incoming;
 	if (length < 0)
 		return EXCHANGE_E_BROKEN;
 	if ((uint64_t)length > bytes_most) {

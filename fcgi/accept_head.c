@@ -80,7 +80,7 @@ static bool is_begin(const uint8_t *bytes)
 }
 
 enum head head_check(const uint8_t *bytes, size_t size, uint8_t *scratch,
-		     size_t params_bytes_max)
+		     size_t params_bytes_max, size_t *ret_bytes)
 {
 	size_t at = FCGI_HEADER_LEN + sizeof(FCGI_BeginRequestBody);
 	size_t params_bytes = 0;
@@ -111,13 +111,66 @@ enum head head_check(const uint8_t *bytes, size_t size, uint8_t *scratch,
 		 * would take it for the next header. */
 		if (record.content_bytes == 0 && record.padding_bytes != 0)
 			return HEAD_BAD;
-		if (record.content_bytes == 0)
+		if (record.content_bytes == 0) {
+			*ret_bytes = at;
 			return params_are_sound(scratch, params_bytes)
 				       ? HEAD_COMPLETE
 				       : HEAD_BAD;
+		}
 		memcpy(scratch + params_bytes, bytes + at,
 		       record.content_bytes);
 		params_bytes += record.content_bytes;
 		at += record.content_bytes + record.padding_bytes;
 	}
+}
+
+struct body_records body_records_of(const uint8_t *head)
+{
+	return (struct body_records){ .request = record_at(head).request };
+}
+
+/* The header of the next record is there as a whole. @return is it the body's
+ */
+static bool begin_record(struct body_records *records)
+{
+	struct record record = record_at(records->header);
+
+	if (records->header[0] != FCGI_VERSION_1 || record.type != FCGI_STDIN ||
+	    record.request != records->request)
+		return false;
+	records->left = record.content_bytes + record.padding_bytes;
+	records->ended = record.content_bytes == 0;
+	records->header_bytes = 0;
+	/* As above: padding of the last one would be left behind. */
+	return !records->ended || record.padding_bytes == 0;
+}
+
+size_t body_records_pass(struct body_records *records, const uint8_t *bytes,
+			 size_t size)
+{
+	size_t at = 0;
+
+	while (at < size && !records->ended) {
+		size_t wanted =
+			records->left > 0
+				? records->left
+				: FCGI_HEADER_LEN - records->header_bytes;
+		size_t piece = wanted < size - at ? wanted : size - at;
+
+		if (records->left > 0) {
+			records->left -= piece;
+			at += piece;
+			continue;
+		}
+		memcpy(records->header + records->header_bytes, bytes + at,
+		       piece);
+		records->header_bytes += piece;
+		if (piece == wanted && !begin_record(records)) {
+			/* Nothing passes any more. */
+			records->ended = true;
+			return at;
+		}
+		at += piece;
+	}
+	return at;
 }

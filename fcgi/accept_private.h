@@ -3,6 +3,7 @@
 #define FCGI_ACCEPT_PRIVATE_H
 
 #include "fcgi/accept.h"
+#include "fcgi/accept_head.h"
 
 #include <fcgiapp.h>
 #include <pthread.h>
@@ -55,10 +56,17 @@ struct accept {
 	_Atomic uint64_t requests, strangers, malformed, dropped;
 };
 
+/* What libfcgi may read of a connection. */
+struct incoming {
+	size_t passed; /* bytes that are there, looked at and found good */
+	struct body_records records; /* state behind those */
+};
+
 struct exchange {
 	struct request request;
 	struct arena *arena;
 	FCGX_Request fcgx;
+	struct incoming incoming;
 	struct accept *accept;
 	int fd;
 	int64_t began_ms;
@@ -68,7 +76,8 @@ struct exchange {
 
 /* Read the request whose head is there. On failure the connection is gone.
  * @return the exchange, or NULL */
-struct exchange *exchange_begin(struct accept *accept, int fd);
+struct exchange *exchange_begin(struct accept *accept, int fd,
+				const struct incoming *incoming);
 
 /* Cut the connection off if it is not done by then; 0: no limit. */
 void connection_deadline(struct accept *accept, int fd, int64_t deadline_ms);

@@ -5,10 +5,9 @@
  *
  * A second reader, which knows nothing but the form of a record, cuts the
  * stream first. Requests as nginx makes them are sent as nginx does, each
- * after the answer to the one before (libfcgi reads ahead, and what it has read
- * of a next request is lost). The rest is sent in one go. A request can only
- * begin where a record does: what lies in a body, or is left behind by one, is
- * never served.
+ * after the answer to the one before. The rest is sent in one go. A request can
+ * only begin where a record does: what lies in a body, or is left behind by
+ * one, is never served.
  */
 #include "common/model/limits.h"
 #include "fcgi/accept_head.h"
@@ -38,11 +37,13 @@ static enum head look(const uint8_t *data, size_t size)
 	static uint8_t scratch[LIMIT_PARAMS_BYTES];
 	uint8_t *exact = malloc(size > 0 ? size : 1);
 	enum head head;
+	size_t bytes;
 
 	HOLDS(exact);
 	if (size > 0)
 		memcpy(exact, data, size);
-	head = head_check(exact, size, scratch, sizeof(scratch));
+	head = head_check(exact, size, scratch, sizeof(scratch), &bytes);
+	HOLDS(head != HEAD_COMPLETE || bytes <= size);
 	free(exact);
 	return head;
 }

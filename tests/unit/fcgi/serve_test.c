@@ -382,6 +382,98 @@ static void connections_are_kept_on_every_path(void **state)
 	}
 }
 
+/* A body with whole requests in it: behind as much as is read at once, or
+ * within what an API body may have. */
+static size_t forge_body(uint8_t *body, bool large)
+{
+	static struct wire forged;
+	size_t before = large ? 8 * 1024 : 16;
+
+	memset(body, ' ', before);
+	forged.size = 0;
+	for (int i = 0; i < 5; i++)
+		wire_get(&forged, "/healthz");
+	memcpy(body + before, forged.bytes, forged.size);
+	return before + forged.size;
+}
+
+static const char *const as_form[] = {
+	"HTTP_AUTHORIZATION",
+	"Bearer rsh_test",
+	"CONTENT_TYPE",
+	"text/plain",
+	NULL,
+};
+static const char *const key_is_long[] = {
+	"HTTP_AUTHORIZATION",
+	"Bearer rsh_test",
+	"HTTP_IDEMPOTENCY_KEY",
+	"\x7f",
+	NULL,
+};
+
+/* Every answer that there is before a body was looked at, or without. */
+static void no_answer_leaves_a_body_that_becomes_a_request(void **state)
+{
+	static const struct {
+		int status;
+		const char *method, *path;
+		const char *const *headers;
+		bool large;
+		size_t lie; /* announced beyond what comes */
+	} cases[] = {
+		{ 200, "GET", "/healthz", with_key, true, 0 },
+		{ 400, "POST", "/api/execute", with_key, false, 0 },
+		{ 400, "POST", "/api/execute", with_key, false, 7 },
+		{ 400, "POST", "/api/execute", key_is_long, false, 0 },
+		{ 400, "POST", "/api/webhooks/job/" JOB, NULL, false, 7 },
+		{ 401, "POST", "/api/execute", NULL, true, 0 },
+		{ 401, "GET", "/api/jobs/" JOB, NULL, true, 0 },
+		{ 404, "POST", "/nowhere", with_key, true, 0 },
+		{ 404, "GET", "/api/jobs/x", with_key, true, 0 },
+		{ 404, "POST", "/api/jobs/x/cancel", with_key, false, 0 },
+		{ 404, "POST", "/api/webhooks/job/x/1.a", NULL, true, 0 },
+		{ 405, "PUT", "/api/execute", with_key, true, 0 },
+		{ 405, "BREW", "/healthz", with_key, true, 0 },
+		{ 413, "POST", "/api/execute", with_key, true, 0 },
+		{ 413, "POST", "/api/jobs/" JOB "/retry", with_key, true, 0 },
+		{ 415, "POST", "/api/execute", as_form, false, 0 },
+		{ 503, "POST", "/api/webhooks/job/" JOB, as_form, true, 0 },
+		{ 503, "GET", "/api/jobs/" JOB, with_key, true, 0 },
+		{ 503, "GET", "/readyz", with_key, true, 0 },
+		{ 503, "POST", "/api/jobs/" JOB "/retry", with_key, false, 0 },
+	};
+	static uint8_t body[16 * 1024];
+	static struct wire wire;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		size_t size = forge_body(body, cases[i].large);
+		uint64_t before = accept_figures(loop.accept).requests;
+		int fd = loop_connect(&loop), status;
+		char name[64];
+
+		(void)snprintf(name, sizeof(name), "%zu: %d %s", i,
+			       cases[i].status, cases[i].path);
+		wire.size = 0;
+		wire_head(&wire, cases[i].method, cases[i].path,
+			  size + cases[i].lie, cases[i].headers);
+		wire_body(&wire, body, size);
+		loop_send(fd, &wire);
+		status = loop_answer(&loop, fd, text, sizeof(text));
+		CHECK_NUMBER(name, status, cases[i].status);
+		wire.size = 0;
+		wire_head(&wire, "GET", "/nowhere", 0, NULL);
+		wire_body(&wire, "", 0);
+		loop_send(fd, &wire);
+		status = loop_answer(&loop, fd, text, sizeof(text));
+		CHECK_NUMBER(name, status, 404);
+		CHECK_NUMBER(name,
+			     accept_figures(loop.accept).requests - before, 2);
+		close(fd);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -394,6 +486,8 @@ int main(void)
 		cmocka_unit_test(forged_webhooks_need_no_database),
 		cmocka_unit_test(many_at_once_are_all_answered),
 		cmocka_unit_test(connections_are_kept_on_every_path),
+		cmocka_unit_test(
+			no_answer_leaves_a_body_that_becomes_a_request),
 	};
 
 	return cmocka_run_group_tests(tests, start, end);
