@@ -11,10 +11,61 @@ CREATE FUNCTION job_may_render(status text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN status IN ('starting', 'start_unknown', 'processing');
 
+-- What one column may hold is said by its type, and what a job's state must
+-- have by a function. A constraint of the table is read from its text for each
+-- statement that changes a row, whatever it changes: the longer the dearer. A
+-- type's is kept ready, and asked only when the column is written; so is what
+-- PL/pgSQL has made of a function.
+CREATE DOMAIN tally AS integer CHECK (VALUE >= 0);
+CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
+CREATE DOMAIN json_object AS jsonb CHECK (jsonb_typeof(VALUE) = 'object');
+CREATE DOMAIN json_array AS jsonb CHECK (jsonb_typeof(VALUE) = 'array');
+CREATE DOMAIN checksum AS bytea CHECK (octet_length(VALUE) = 32);
+CREATE DOMAIN caller_key AS text CHECK (length(VALUE) BETWEEN 1 AND 255);
+CREATE DOMAIN dependency_policy AS text CHECK (VALUE IN ('fail', 'skip', 'run'));
+CREATE DOMAIN arrival AS text CHECK (VALUE IN ('webhook', 'polling'));
+CREATE DOMAIN billing AS text CHECK (VALUE IN ('no', 'yes', 'unknown'));
+CREATE DOMAIN start_outcome AS text CHECK (VALUE IN (
+    'open', 'accepted', 'not_started', 'refused', 'unknown'));
+CREATE DOMAIN part_done AS real CHECK (VALUE BETWEEN 0 AND 1);
+
+-- The states there are, and what each of them must have.
+CREATE FUNCTION job_is_sound(
+    status text, needs_left tally, attempt tally, holds_slot boolean,
+    next_poll_at timestamptz, lease_until timestamptz,
+    unknown_since timestamptz, completed_at timestamptz,
+    provider_job_id text, media_source json_array, error_code text,
+    billed billing)
+    RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN CASE status
+        WHEN 'waiting' THEN needs_left > 0 AND lease_until IS NULL
+                            AND next_poll_at IS NULL AND completed_at IS NULL
+                            AND NOT holds_slot
+        WHEN 'queued' THEN next_poll_at IS NOT NULL AND completed_at IS NULL
+        WHEN 'starting' THEN next_poll_at IS NOT NULL AND completed_at IS NULL
+                             AND attempt > 0
+        WHEN 'start_unknown' THEN next_poll_at IS NOT NULL AND attempt > 0
+                                  AND completed_at IS NULL
+                                  AND unknown_since IS NOT NULL
+        WHEN 'processing' THEN next_poll_at IS NOT NULL AND attempt > 0
+                               AND completed_at IS NULL
+                               AND provider_job_id IS NOT NULL
+        WHEN 'storing' THEN next_poll_at IS NOT NULL AND completed_at IS NULL
+                            AND media_source IS NOT NULL AND NOT holds_slot
+        WHEN 'failed' THEN completed_at IS NOT NULL AND NOT holds_slot
+                           AND error_code IS NOT NULL AND billed IS NOT NULL
+        WHEN 'completed' THEN completed_at IS NOT NULL AND NOT holds_slot
+        WHEN 'cancelled' THEN completed_at IS NOT NULL AND NOT holds_slot
+        WHEN 'skipped' THEN completed_at IS NOT NULL AND NOT holds_slot
+        ELSE false END;
+END
+$$;
+
 CREATE TABLE api_keys (
     id          uuid PRIMARY KEY,
     owner       text NOT NULL CHECK (length(owner) BETWEEN 1 AND 128),
-    key_sha256  bytea NOT NULL UNIQUE CHECK (octet_length(key_sha256) = 32),
+    key_sha256  checksum NOT NULL UNIQUE,
     created_at  timestamptz NOT NULL DEFAULT now(),
     revoked_at  timestamptz
 );
@@ -54,31 +105,26 @@ CREATE TABLE executions (
     id               uuid PRIMARY KEY,
     owner            text NOT NULL,
     name             text,
-    metadata         jsonb NOT NULL DEFAULT '{}'
-                     CHECK (jsonb_typeof(metadata) = 'object'),
-    idempotency_key  text CHECK (length(idempotency_key) BETWEEN 1 AND 255),
-    body_sha256      bytea NOT NULL CHECK (octet_length(body_sha256) = 32),
-    jobs_total       integer NOT NULL CHECK (jobs_total > 0),
-    jobs_completed   integer NOT NULL DEFAULT 0,
-    jobs_failed      integer NOT NULL DEFAULT 0,
-    jobs_cancelled   integer NOT NULL DEFAULT 0,
-    jobs_skipped     integer NOT NULL DEFAULT 0,
+    metadata         json_object NOT NULL DEFAULT '{}',
+    idempotency_key  caller_key,
+    body_sha256      checksum NOT NULL,
+    jobs_total       positive NOT NULL,
+    jobs_completed   tally NOT NULL DEFAULT 0,
+    jobs_failed      tally NOT NULL DEFAULT 0,
+    jobs_cancelled   tally NOT NULL DEFAULT 0,
+    jobs_skipped     tally NOT NULL DEFAULT 0,
     status           text NOT NULL GENERATED ALWAYS AS (
-                         CASE WHEN jobs_completed + jobs_failed
-                                   + jobs_cancelled + jobs_skipped < jobs_total
-                              THEN 'running'
+                         CASE WHEN completed_at IS NULL THEN 'running'
                               WHEN jobs_failed > 0 THEN 'failed'
                               WHEN jobs_cancelled > 0 THEN 'cancelled'
                               ELSE 'completed' END) STORED,
     created_at       timestamptz NOT NULL DEFAULT now(),
     completed_at     timestamptz,
 
-    CHECK (least(jobs_completed, jobs_failed, jobs_cancelled, jobs_skipped) >= 0),
-    CHECK (CASE WHEN completed_at IS NULL
-                THEN jobs_completed + jobs_failed + jobs_cancelled + jobs_skipped
-                     < jobs_total
-                ELSE jobs_completed + jobs_failed + jobs_cancelled + jobs_skipped
-                     = jobs_total END)
+    -- Ended, and so no longer running, is what has no job left to end.
+    CHECK (least(1, jobs_total - jobs_completed - jobs_failed
+                    - jobs_cancelled - jobs_skipped)
+           = (completed_at IS NULL)::integer)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01);
 
 CREATE UNIQUE INDEX executions_idempotency
@@ -90,17 +136,16 @@ CREATE INDEX executions_ended ON executions (completed_at)
 CREATE TABLE execution_jobs (
     id                     uuid PRIMARY KEY,
     execution_id           uuid NOT NULL,
-    position               integer NOT NULL,
+    position               tally NOT NULL,
     name                   text NOT NULL,
     provider               text NOT NULL,
     model                  text NOT NULL,
-    input                  jsonb NOT NULL CHECK (jsonb_typeof(input) = 'object'),
-    on_dependency_failure  text NOT NULL DEFAULT 'fail'
-                           CHECK (on_dependency_failure IN ('fail', 'skip', 'run')),
-    dependency_defaults    jsonb CHECK (jsonb_typeof(dependency_defaults) = 'object'),
+    input                  json_object NOT NULL,
+    on_dependency_failure  dependency_policy NOT NULL DEFAULT 'fail',
+    dependency_defaults    json_object,
     has_references         boolean NOT NULL DEFAULT false,
-    deadline_s             integer NOT NULL,
-    max_attempts           integer NOT NULL,
+    deadline_s             positive NOT NULL,
+    max_attempts           positive NOT NULL,
 
     status                 text NOT NULL,
     version                bigint NOT NULL DEFAULT 1,
@@ -108,12 +153,12 @@ CREATE TABLE execution_jobs (
     lease_until            timestamptz,
     next_poll_at           timestamptz,
     deadline_at            timestamptz,
-    attempt                integer NOT NULL DEFAULT 0,
-    poll_attempts          integer NOT NULL DEFAULT 0,
-    start_failures         integer NOT NULL DEFAULT 0,
-    falters                integer NOT NULL DEFAULT 0,
-    store_failures         integer NOT NULL DEFAULT 0,
-    needs_left             integer NOT NULL DEFAULT 0,
+    attempt                tally NOT NULL DEFAULT 0,
+    poll_attempts          tally NOT NULL DEFAULT 0,
+    start_failures         tally NOT NULL DEFAULT 0,
+    falters                tally NOT NULL DEFAULT 0,
+    store_failures         tally NOT NULL DEFAULT 0,
+    needs_left             tally NOT NULL DEFAULT 0,
     holds_slot             boolean NOT NULL DEFAULT false,
     cancel_requested_at    timestamptz,
     cancel_tried_at        timestamptz,
@@ -122,42 +167,21 @@ CREATE TABLE execution_jobs (
 
     provider_job_id        text,
     provider_ref           jsonb,
-    progress               real CHECK (progress BETWEEN 0 AND 1),
+    progress               part_done,
     output                 jsonb,
-    media_source           jsonb CHECK (jsonb_typeof(media_source) = 'array'),
-    completed_via          text CHECK (completed_via IN ('webhook', 'polling')),
+    media_source           json_array,
+    completed_via          arrival,
     error_code             text,
     error_message          text,
-    billed                 text CHECK (billed IN ('no', 'yes', 'unknown')),
+    billed                 billing,
     created_at             timestamptz NOT NULL DEFAULT now(),
     started_at             timestamptz,
     completed_at           timestamptz,
 
     UNIQUE (execution_id, name),
-    -- The states there are, and what each of them must have.
-    CHECK (CASE status
-               WHEN 'waiting' THEN needs_left > 0 AND next_poll_at IS NULL
-                                   AND lease_until IS NULL
-               WHEN 'queued' THEN next_poll_at IS NOT NULL
-               WHEN 'starting' THEN next_poll_at IS NOT NULL AND attempt > 0
-               WHEN 'start_unknown' THEN next_poll_at IS NOT NULL AND attempt > 0
-                                         AND unknown_since IS NOT NULL
-               WHEN 'processing' THEN next_poll_at IS NOT NULL AND attempt > 0
-                                      AND provider_job_id IS NOT NULL
-               WHEN 'storing' THEN next_poll_at IS NOT NULL
-                                   AND media_source IS NOT NULL
-               WHEN 'failed' THEN completed_at IS NOT NULL
-                                  AND error_code IS NOT NULL AND billed IS NOT NULL
-               WHEN 'completed' THEN completed_at IS NOT NULL
-               WHEN 'cancelled' THEN completed_at IS NOT NULL
-               WHEN 'skipped' THEN completed_at IS NOT NULL
-               ELSE false END),
-    CHECK (completed_at IS NULL
-           OR status IN ('completed', 'failed', 'cancelled', 'skipped')),
-    CHECK (NOT holds_slot
-           OR status IN ('queued', 'starting', 'start_unknown', 'processing')),
-    CHECK (least(position, attempt, poll_attempts, start_failures, falters,
-                 store_failures, needs_left, deadline_s - 1, max_attempts - 1) >= 0)
+    CHECK (job_is_sound(status, needs_left, attempt, holds_slot, next_poll_at,
+                        lease_until, unknown_since, completed_at,
+                        provider_job_id, media_source, error_code, billed))
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01);
 
 -- The only index for due work. Each provider and state is a lane of its own,
@@ -182,12 +206,11 @@ CREATE INDEX job_dependencies_child ON job_dependencies (child_id);
 -- for any more is to be cancelled at its provider.
 CREATE TABLE job_starts (
     job_id           uuid NOT NULL,
-    attempt          integer NOT NULL CHECK (attempt > 0),
+    attempt          positive NOT NULL,
     provider         text NOT NULL,
     provider_job_id  text,
     provider_ref     jsonb,
-    outcome          text NOT NULL DEFAULT 'open' CHECK (outcome IN (
-                         'open', 'accepted', 'not_started', 'refused', 'unknown')),
+    outcome          start_outcome NOT NULL DEFAULT 'open',
     started_at       timestamptz NOT NULL DEFAULT now(),
     answered_at      timestamptz,
     cancel_at        timestamptz,
@@ -216,7 +239,7 @@ CREATE TABLE job_events (
 CREATE TABLE media (
     job_id        uuid NOT NULL,
     attempt       integer NOT NULL,
-    index         integer NOT NULL CHECK (index >= 0),
+    index         tally NOT NULL,
     key           text NOT NULL,
     url           text NOT NULL,
     content_type  text NOT NULL,
@@ -229,7 +252,7 @@ CREATE TABLE media (
 -- Webhooks that were taken, so that a repeated delivery has no effect.
 CREATE TABLE webhook_inbox (
     job_id        uuid NOT NULL,
-    delivery_key  text NOT NULL CHECK (length(delivery_key) BETWEEN 1 AND 255),
+    delivery_key  caller_key NOT NULL,
     attempt       integer NOT NULL,
     event         text NOT NULL,
     received_at   timestamptz NOT NULL DEFAULT now(),
