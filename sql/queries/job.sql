@@ -572,6 +572,7 @@ WITH dead AS (
     SELECT id, provider, holds_slot
       FROM execution_jobs
      WHERE status = 'queued' AND next_poll_at <= now() AND lease_until < now()
+       AND job_stuck_at(deadline_at, lease_until, cancel_requested_at) <= now()
      ORDER BY id
        FOR NO KEY UPDATE SKIP LOCKED
 ), freed AS (
@@ -604,11 +605,23 @@ SELECT count(*) AS jobs FROM freed;
 -- asked about once more. Not claimed: the move compares the version.
 SELECT id, execution_id, name, provider, status, version, attempt,
        cancel_requested_at IS NOT NULL AS cancel_requested
-  FROM execution_jobs
- WHERE next_poll_at IS NOT NULL
-   AND (status = 'queued' AND (deadline_at <= now() OR cancel_requested_at IS NOT NULL)
-        OR status IN ('start_unknown', 'processing')
-           AND deadline_at <= now() - interval '2 minutes')
-   AND (lease_until IS NULL OR lease_until < now())
+  FROM (SELECT *
+          FROM execution_jobs
+         WHERE status = 'queued'
+           AND job_stuck_at(deadline_at, lease_until, cancel_requested_at) <= now()
+           AND (deadline_at <= now() OR cancel_requested_at IS NOT NULL)
+        UNION ALL
+        SELECT job.*
+          FROM providers
+               CROSS JOIN unnest(ARRAY['start_unknown', 'processing']) AS lane (status)
+               CROSS JOIN LATERAL (
+                   SELECT *
+                     FROM execution_jobs
+                    WHERE provider = providers.name AND status = lane.status
+                      AND next_poll_at <= now()
+                      AND deadline_at <= now() - interval '2 minutes'
+                   OFFSET 0
+               ) AS job) AS job
+ WHERE lease_until IS NULL OR lease_until < now()
  ORDER BY id
  LIMIT $1::integer;

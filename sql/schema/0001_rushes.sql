@@ -190,6 +190,19 @@ CREATE INDEX execution_jobs_due
     ON execution_jobs (provider, status, next_poll_at)
     WHERE next_poll_at IS NOT NULL;
 
+-- And the only one for what no lane finds among the queued, of which there may
+-- be any number: those whose time is over, whose poller is gone with them in
+-- its hands, who are to be cancelled.
+CREATE FUNCTION job_stuck_at(deadline_at timestamptz, lease_until timestamptz,
+                             cancel_requested_at timestamptz)
+    RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN cancel_requested_at IS NOT NULL
+                THEN least(lease_until, cancel_requested_at)
+                ELSE least(deadline_at, lease_until) END;
+CREATE INDEX execution_jobs_stuck
+    ON execution_jobs (job_stuck_at(deadline_at, lease_until, cancel_requested_at))
+    WHERE status = 'queued';
+
 -- delivered: the child has counted this parent's end. needs_left of a job is
 -- always the number of its edges that are not delivered.
 CREATE TABLE job_dependencies (

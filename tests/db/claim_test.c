@@ -237,6 +237,69 @@ static void a_dead_pollers_queued_jobs_give_their_slots_back(void **state)
 			 2);
 }
 
+static int64_t overdue(void)
+{
+	static const char *const params[] = { "100" };
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	struct fault fault = { "" };
+
+	if (db_run(db, DB_job_overdue, params, &rows, &fault) != 0)
+		fail_msg("%s", fault.text);
+	return db_rows(rows);
+}
+
+static void what_no_lane_can_take_is_found_when_its_time_is_over(void **state)
+{
+	static const struct {
+		const char *what;
+		enum job_state in;
+		const char *set; /* beside a deadline that was an hour ago */
+		int64_t found;
+	} cases[] = {
+		{ "queued", JOB_QUEUED, "lease_until = NULL", 1 },
+		{ "queued, in somebody's hands", JOB_QUEUED,
+		  "lease_until = now() + interval '1 min'", 0 },
+		{ "queued, in dead hands", JOB_QUEUED,
+		  "lease_until = now() - interval '1 s'", 1 },
+		{ "queued, in time", JOB_QUEUED,
+		  "lease_until = NULL, deadline_at = now() + interval '1 h'",
+		  0 },
+		{ "queued, in time, to be cancelled", JOB_QUEUED,
+		  "lease_until = NULL, deadline_at = now() + interval '1 h', "
+		  "cancel_requested_at = now()",
+		  1 },
+		{ "to be cancelled, in somebody's hands", JOB_QUEUED,
+		  "lease_until = now() + interval '1 min', "
+		  "cancel_requested_at = now()",
+		  0 },
+		{ "rendering", JOB_PROCESSING, "lease_until = NULL", 1 },
+		{ "rendering, somebody asks", JOB_PROCESSING,
+		  "lease_until = now() + interval '1 min'", 0 },
+		{ "rendering, just now", JOB_PROCESSING,
+		  "lease_until = NULL, deadline_at = now()", 0 },
+		{ "start unknown", JOB_START_UNKNOWN, "lease_until = NULL", 1 },
+		{ "storing is not", JOB_STORING, "lease_until = NULL", 0 },
+	};
+	struct pipeline one;
+
+	(void)state;
+	fixture_sql("INSERT INTO providers (name) VALUES ('slow')");
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		fixture_submit(db, "slow", "fail",
+			       &(const struct shape){ 1, NULL, 0 }, &one);
+		fixture_bring(db, one.job[0], "slow", cases[i].in);
+		fixture_sql("UPDATE execution_jobs SET next_poll_at = now(), "
+			    "deadline_at = now() - interval '1 h' "
+			    "WHERE id = '%s'",
+			    one.job[0]);
+		fixture_sql("UPDATE execution_jobs SET %s WHERE id = '%s'",
+			    cases[i].set, one.job[0]);
+		CHECK_NUMBER(cases[i].what, overdue(), cases[i].found);
+		fixture_sql("DELETE FROM executions WHERE id = '%s'",
+			    one.execution);
+	}
+}
+
 static void a_wrong_slot_counter_is_repaired(void **state)
 {
 	static const enum db_query steps[] = {
@@ -276,6 +339,8 @@ int main(void)
 		cmocka_unit_test(a_breaker_opens_probes_and_closes),
 		cmocka_unit_test(
 			a_dead_pollers_queued_jobs_give_their_slots_back),
+		cmocka_unit_test(
+			what_no_lane_can_take_is_found_when_its_time_is_over),
 		cmocka_unit_test(a_wrong_slot_counter_is_repaired),
 	};
 

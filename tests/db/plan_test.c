@@ -93,8 +93,9 @@ static bool is_whole_scan(const json_t *node)
 		return false;
 	if (strcmp(type, "Seq Scan") == 0)
 		return true;
-	/* An index without a condition: once, in order, up to a LIMIT, that
-	 * is what job_overdue does over the jobs that are due some time. */
+	/* An index without a condition: in order, up to a LIMIT, or as the
+	 * count of held slots does, now and then, over all that is due some
+	 * time. */
 	return strncmp(type, "Index", 5) == 0 &&
 	       !json_object_get(node, "Index Cond") &&
 	       strcmp(text_of(node, "Index Name"), "execution_jobs_due") != 0 &&
