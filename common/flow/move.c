@@ -284,6 +284,38 @@ static int take_results(const struct run *run, const PGresult *rows,
 
 /* ---- running ------------------------------------------------------------ */
 
+static bool ends(const struct move *move)
+{
+	return job_is_terminal(move->was) || job_is_terminal(move->becomes);
+}
+
+/* Is there something for the job's slot, its paid starts or the inbox, or for
+ * dependents that were told before? A job holds a slot from when it is claimed
+ * to be started until it is rendered. */
+static bool reaches_further(const struct move *move)
+{
+	return move->was == JOB_QUEUED || job_may_render(move->was) ||
+	       job_may_render(move->becomes) || job_is_terminal(move->was) ||
+	       move->start_outcome || move->provider_job_id || move->stray ||
+	       move->delivery_key;
+}
+
+/* The statement, or a form of it without the parts that these moves do not
+ * need: what it costs alone is mostly making its parts ready. */
+static enum db_query statement_for(const struct run *run, size_t first,
+				   size_t count)
+{
+	bool any_ends = run->all_or_none, further = run->all_or_none;
+
+	for (size_t i = first; i < first + count; i++) {
+		any_ends = any_ends || ends(&run->moves[i]);
+		further = further || reaches_further(&run->moves[i]);
+	}
+	return !any_ends ? DB_job_move_on
+	       : further ? DB_job_move
+			 : DB_job_move_end;
+}
+
 static int run_once(const struct run *run, size_t first, size_t count,
 		    struct fault *reterr_fault)
 {
@@ -297,12 +329,13 @@ static int run_once(const struct run *run, size_t first, size_t count,
 
 	const char *params[] = {
 		text,
-		run->all_or_none ? "true" : "false",
 		why_of(JOB_RELEASED),
 		why_of(JOB_DEPENDENCY_FAILED),
 		why_of(JOB_DEPENDENCY_SKIPPED),
+		run->all_or_none ? "true" : "false",
 	};
-	r = db_run(run->db, DB_job_move, params, &rows, reterr_fault);
+	r = db_run(run->db, statement_for(run, first, count), params, &rows,
+		   reterr_fault);
 	free(text);
 	return r == 0 ? take_results(run, rows, reterr_fault) : r;
 }

@@ -14,7 +14,8 @@
 /*
  * Moves: the only way a job changes. A move says what was decided (event,
  * from, to) and carries what goes with it; moves_apply() writes many at once
- * by the statement job_move (sql/queries/job.sql), which compares and sets.
+ * by the statement job_move (sql/queries/job.sql) or a short form of it, which
+ * compares and sets.
  */
 
 enum {

@@ -182,7 +182,9 @@ UPDATE execution_jobs AS job
 RETURNING job.id, job.status, job.cancel_requested_at IS NOT NULL AS cancel_requested;
 
 -- name: job_move
--- params: moves json, all_or_none boolean, released_why text, failed_why text, skipped_why text
+-- params: moves json, released_why text, failed_why text, skipped_why text, all_or_none boolean
+-- short: job_move_on without ends
+-- short: job_move_end without slots starts inbox again sets
 -- The one writer of transitions: every state change of every job, whoever
 -- decided it, is a row of "moves". In one statement: compare and set, the
 -- timeline, the start's row, the webhook inbox, stored media, slots, the
@@ -212,6 +214,12 @@ RETURNING job.id, job.status, job.cancel_requested_at IS NOT NULL AS cancel_requ
 -- knew of the cancel request; if it did not, the job is due at once. So is one
 -- that would be started again and is to be cancelled instead.
 --
+-- Half of what one move costs alone is making the parts of its plan ready to
+-- run, so C takes the form without those that its moves do not need: job_move_on
+-- where nothing ends or runs again (no execution, no dependents), job_move_end
+-- where what was rendered ends (no slot, no start's row, no webhook, nothing
+-- that had ended before, no set).
+--
 -- What is known of a job and of its move is joined once, in "change": joining
 -- again for each table is what a large batch would pay for. Tables are entered
 -- by LATERAL or "= ANY (ARRAY[…])", for which an index is the only way, however
@@ -229,6 +237,7 @@ WITH move AS MATERIALIZED (
                cancel_tried boolean, saw_cancel boolean, stray boolean, restart_if_absent boolean,
                poll_attempts integer, start_failures integer, falters integer,
                store_failures integer, max_attempts integer)
+-- { ends
 ), execution AS MATERIALIZED (
     SELECT execution.*
       FROM (SELECT DISTINCT job.execution_id AS id
@@ -254,51 +263,64 @@ WITH move AS MATERIALIZED (
                OFFSET 0
            ) AS dependency
      WHERE move.ends OR move.had_ended
+-- }
 ), locked AS MATERIALIZED (
-    SELECT job.*
-      FROM (SELECT id FROM move
-            UNION
-            SELECT child_id FROM edge
+    SELECT wanted.id, wanted.n, wanted.becomes, wanted.ends, wanted.had_ended, job.*,
+           (job.status = wanted.was AND job.claim = coalesce(wanted.claim, job.claim)
+            AND job.version = coalesce(wanted.version, job.version)) IS TRUE AS passes
+      FROM (SELECT id, n, was, claim, version, becomes, ends, had_ended FROM move
+-- { ends
+            UNION ALL
+            SELECT child_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM edge
              WHERE (SELECT count(*) FROM execution) >= 0
+-- }
              ORDER BY id) AS wanted
            CROSS JOIN LATERAL (
-               SELECT id, execution_id, provider, status, version, claim,
-                      attempt, needs_left, holds_slot, on_dependency_failure,
+               SELECT execution_id, provider, status, version, claim, attempt,
+                      needs_left, holds_slot, on_dependency_failure,
                       next_poll_at, unknown_since, provider_job_id, error_code,
                       billed, completed_at, lease_until > now() AS leased
                  FROM execution_jobs
                 WHERE id = wanted.id
                   FOR NO KEY UPDATE
            ) AS job
-), passed AS MATERIALIZED (
-    SELECT DISTINCT ON (move.id) move.id, move.n, move.becomes, move.ends,
-           move.had_ended
-      FROM move JOIN locked ON locked.id = move.id
-     WHERE (locked.status = move.was
-            AND locked.claim = coalesce(move.claim, locked.claim)
-            AND locked.version = coalesce(move.version, locked.version)) IS TRUE
-     ORDER BY move.id, move.n
-), moved AS MATERIALIZED (
-    SELECT * FROM passed
-     WHERE NOT $2::boolean
-        OR (SELECT count(*) FROM passed) = (SELECT count(*) FROM move)
+), judged AS MATERIALIZED (
+    SELECT DISTINCT ON (id) *,
+           passes
+-- { ends
+-- { sets
+               AND (SELECT NOT $5::boolean OR json_array_length($1::json)
+                           = count(DISTINCT id) FILTER (WHERE passes)
+                      FROM locked)
+-- }
+-- }
+               AS asked
+      FROM locked
+     WHERE passes
+-- { ends
+        OR n IS NULL
+-- }
+     ORDER BY id, passes DESC, n
+-- { ends
 ), told AS (
     UPDATE job_dependencies AS dependency
-       SET delivered = moved.ends
-      FROM moved
-     WHERE (moved.ends OR moved.had_ended)
-       AND dependency.parent_id = ANY (ARRAY[moved.id])
-       AND dependency.delivered = NOT moved.ends
-       AND (moved.ends OR dependency.child_id IN (
-               SELECT locked.id
-                 FROM locked LEFT JOIN moved ON moved.id = locked.id
-                WHERE coalesce(moved.becomes, locked.status) = 'waiting'))
-    RETURNING dependency.child_id, moved.ends, moved.becomes
+       SET delivered = parent.ends
+      FROM judged AS parent
+     WHERE parent.asked AND (parent.ends OR parent.had_ended)
+       AND dependency.parent_id = ANY (ARRAY[parent.id])
+       AND dependency.delivered = NOT parent.ends
+-- { again
+       AND (parent.ends OR dependency.child_id IN (
+               SELECT id FROM judged
+                WHERE CASE WHEN asked THEN becomes ELSE status END = 'waiting'))
+-- }
+    RETURNING dependency.child_id, parent.ends, parent.becomes
 ), tally AS (
     SELECT child_id, count(*) FILTER (WHERE ends)::integer AS ended,
            count(*) FILTER (WHERE ends AND becomes <> 'completed') AS bad,
            count(*) FILTER (WHERE NOT ends)::integer AS regained
       FROM told GROUP BY child_id
+-- }
 ), change AS MATERIALIZED (
     SELECT *, job_is_terminal(becomes) AS ends, job_is_terminal(was) AS had_ended,
            becomes IN ('queued', 'waiting', 'starting') AS anew,
@@ -309,19 +331,25 @@ WITH move AS MATERIALIZED (
                    job.next_poll_at AS due_was, job.unknown_since AS unknown_was,
                    job.provider_job_id AS provider_job_was, job.error_code AS error_was,
                    job.billed AS billed_was, job.completed_at AS completed_was,
-                   moved.id IS NOT NULL AS asked,
-                   CASE WHEN moved.id IS NOT NULL THEN moved.becomes
+                   job.asked,
+                   CASE WHEN job.asked THEN job.becomes
+-- { ends
                         WHEN job.status <> 'waiting' THEN job.status
                         WHEN tally.bad > 0 AND job.on_dependency_failure = 'fail' THEN 'failed'
                         WHEN tally.bad > 0 AND job.on_dependency_failure = 'skip' THEN 'skipped'
                         WHEN tally.ended >= job.needs_left + tally.regained THEN 'queued'
-                        ELSE 'waiting' END AS becomes,
-                   job.needs_left - coalesce(tally.ended, 0)
-                       + coalesce(tally.regained, 0) AS needs_left,
-                   CASE WHEN moved.id IS NULL THEN job_is_terminal(job.status)
-                        ELSE move.claim IS NULL AND moved.becomes = job.status
+                        ELSE 'waiting'
+-- }
+                        END AS becomes,
+                   job.needs_left
+-- { ends
+                       - coalesce(tally.ended, 0) + coalesce(tally.regained, 0)
+-- }
+                       AS needs_left,
+                   CASE WHEN NOT job.asked THEN job_is_terminal(job.status)
+                        ELSE move.claim IS NULL AND job.becomes = job.status
                              AND job.leased IS TRUE END AS keeps_lease,
-                   (move.claim IS NULL AND moved.becomes <> job.status)::integer AS fences,
+                   (move.claim IS NULL AND job.becomes <> job.status)::integer AS fences,
                    job.provider = ANY (ARRAY(SELECT name FROM providers
                                               WHERE max_concurrent IS NOT NULL)) AS limited,
                    move.n, move.event, move.why, move.detail, move.quiet, move.due_ms,
@@ -331,15 +359,18 @@ WITH move AS MATERIALIZED (
                    move.cancel, move.cancel_tried, move.saw_cancel, move.restart_if_absent,
                    move.poll_attempts, move.start_failures, move.falters,
                    move.store_failures, move.max_attempts
-              FROM locked AS job
-              LEFT JOIN moved ON moved.id = job.id
-              LEFT JOIN move ON move.n = moved.n
+              FROM judged AS job
+              LEFT JOIN move ON move.n = job.n
+-- { ends
               LEFT JOIN tally ON tally.child_id = job.id
-             WHERE moved.id IS NOT NULL OR tally.child_id IS NOT NULL
+             WHERE job.asked OR tally.child_id IS NOT NULL
+-- { again
                 OR job_is_terminal(job.status) AND job.id IN (
                        SELECT edge.child_id
-                         FROM edge JOIN moved AS parent ON parent.id = edge.parent_id
-                        WHERE parent.had_ended AND NOT parent.ends)
+                         FROM edge JOIN judged AS parent ON parent.id = edge.parent_id
+                        WHERE parent.asked AND parent.had_ended AND NOT parent.ends)
+-- }
+-- }
             OFFSET 0) AS change
 ), updated AS (
     UPDATE execution_jobs AS job
@@ -351,6 +382,7 @@ WITH move AS MATERIALIZED (
                               ELSE now() + change.lease_ms * interval '1 ms' END,
            next_poll_at = CASE
                WHEN change.keeps_lease THEN change.due_was
+-- { ends
                WHEN change.becomes = 'waiting' THEN NULL
                WHEN change.ends THEN
                    CASE WHEN change.asked THEN NULL
@@ -359,6 +391,7 @@ WITH move AS MATERIALIZED (
                                WHERE parent_id = job.id LIMIT 1) THEN now() END
                WHEN NOT change.asked THEN
                    CASE WHEN change.was = 'waiting' THEN now() ELSE change.due_was END
+-- }
                WHEN change.lease_ms IS NOT NULL THEN now() + change.lease_ms * interval '1 ms'
                WHEN change.due_ms IS NULL THEN change.due_was
                WHEN job.cancel_requested_at IS NOT NULL
@@ -417,22 +450,31 @@ WITH move AS MATERIALIZED (
            error_code = CASE
                WHEN NOT change.ends THEN change.error_code
                WHEN change.asked AND NOT change.had_ended THEN change.error_code
+-- { ends
                WHEN change.asked THEN coalesce(change.error_code, change.error_was)
                WHEN change.was = 'waiting' THEN 'dependency_failed'
-               ELSE change.error_was END,
+               ELSE change.error_was
+-- }
+               END,
            error_message = CASE
                WHEN NOT change.ends THEN change.error_message
                WHEN change.asked AND NOT change.had_ended THEN change.error_message
+-- { ends
                WHEN change.asked THEN coalesce(change.error_message, job.error_message)
                WHEN change.was = 'waiting' THEN
-                   CASE change.becomes WHEN 'failed' THEN $4::text ELSE $5::text END
-               ELSE job.error_message END,
+                   CASE change.becomes WHEN 'failed' THEN $3::text ELSE $4::text END
+               ELSE job.error_message
+-- }
+               END,
            billed = CASE
                WHEN NOT change.ends THEN change.billed
                WHEN change.asked AND NOT change.had_ended THEN change.billed
+-- { ends
                WHEN change.asked THEN coalesce(change.billed, change.billed_was)
                WHEN change.was = 'waiting' THEN 'no'
-               ELSE change.billed_was END,
+               ELSE change.billed_was
+-- }
+               END,
            completed_at = CASE
                WHEN NOT change.ends THEN NULL
                WHEN change.had_ended THEN change.completed_was
@@ -443,6 +485,7 @@ WITH move AS MATERIALIZED (
               change.becomes, job.attempt, job.version, job.claim,
               NOT change.asked AND change.ends AND change.was = 'waiting'
                   AND job.next_poll_at IS NOT NULL AS unsettled
+-- { ends
 ), counted AS (
     UPDATE executions AS execution
        SET jobs_completed = held.jobs_completed + delta.completed,
@@ -465,6 +508,8 @@ WITH move AS MATERIALIZED (
              GROUP BY execution_id) AS delta
       JOIN execution AS held ON held.id = delta.execution_id
      WHERE execution.id = ANY (ARRAY[held.id])
+-- }
+-- { slots
 ), slot AS MATERIALIZED (
     SELECT provider.name, provider.in_use + delta.jobs AS in_use
       FROM (SELECT provider AS name, sum(holds::integer - held::integer)::integer AS jobs
@@ -482,6 +527,8 @@ WITH move AS MATERIALIZED (
        SET in_use = slot.in_use
       FROM slot
      WHERE providers.name = ANY (ARRAY[slot.name])
+-- }
+-- { starts
 ), started AS (
     INSERT INTO job_starts (job_id, attempt, provider)
     SELECT id, attempt_was + 1, provider
@@ -496,11 +543,15 @@ WITH move AS MATERIALIZED (
            cancel_at = CASE WHEN answer.stray
                                  AND coalesce(start.provider_job_id, answer.provider_job_id) IS NOT NULL
                             THEN now()
+-- { ends
                             WHEN start.cancel_at IS NULL THEN NULL
-                            WHEN (SELECT true FROM moved
-                                   WHERE moved.n = answer.n AND moved.had_ended
-                                     AND moved.becomes = 'start_unknown')
-                            THEN NULL ELSE start.cancel_at END
+                            WHEN (SELECT true FROM judged
+                                   WHERE judged.n = answer.n AND judged.asked
+                                     AND judged.had_ended
+                                     AND judged.becomes = 'start_unknown')
+                            THEN NULL
+-- }
+                            ELSE start.cancel_at END
       FROM (SELECT DISTINCT ON (id, attempt) n, id, attempt, provider_job_id,
                    provider_ref, start_outcome, coalesce(stray, false) AS stray
               FROM move
@@ -510,6 +561,8 @@ WITH move AS MATERIALIZED (
      WHERE start.job_id = ANY (ARRAY[answer.id])
        AND start.attempt = ANY (ARRAY[answer.attempt])
        AND (SELECT count(*) FROM locked) > 0
+-- }
+-- { ends
 ), stored AS (
     INSERT INTO media (job_id, attempt, index, key, url, content_type, bytes, sha256)
     SELECT change.id, change.attempt_was, file.index, file.key, file.url,
@@ -522,6 +575,8 @@ WITH move AS MATERIALIZED (
        SET key = excluded.key, url = excluded.url,
            content_type = excluded.content_type, bytes = excluded.bytes,
            sha256 = excluded.sha256
+-- }
+-- { inbox
 ), received AS (
     INSERT INTO webhook_inbox (job_id, delivery_key, attempt, event)
     SELECT id, delivery_key, coalesce(attempt, 0), event
@@ -529,18 +584,25 @@ WITH move AS MATERIALIZED (
      WHERE delivery_key IS NOT NULL
      ORDER BY id
     ON CONFLICT DO NOTHING
+-- }
 ), noted AS (
     INSERT INTO job_events (job_id, attempt, event, from_status, to_status, why, detail)
     SELECT id, CASE WHEN starts THEN attempt_was + 1 ELSE attempt_was END,
            CASE WHEN asked THEN event
-                ELSE CASE becomes WHEN 'queued' THEN 'released'
-                                  WHEN 'failed' THEN 'dependency_failed'
-                                  ELSE 'dependency_skipped' END END,
+-- { ends
+                WHEN becomes = 'queued' THEN 'released'
+                WHEN becomes = 'failed' THEN 'dependency_failed'
+                ELSE 'dependency_skipped'
+-- }
+                END,
            was, becomes,
            CASE WHEN asked THEN why
-                ELSE CASE becomes WHEN 'queued' THEN $3::text
-                                  WHEN 'failed' THEN $4::text
-                                  ELSE $5::text END END,
+-- { ends
+                WHEN becomes = 'queued' THEN $2::text
+                WHEN becomes = 'failed' THEN $3::text
+                ELSE $4::text
+-- }
+                END,
            detail
       FROM change
      WHERE CASE WHEN asked THEN quiet IS NOT TRUE ELSE becomes <> was END

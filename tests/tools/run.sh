@@ -64,6 +64,19 @@ check "a name that C cannot have" refuses "is no name" \
 check "text that belongs to no statement" refuses "outside a named" \
 	query $'SELECT 1;'
 
+parts=$'-- name: a\n-- params: n int, m int\n-- short: b without x\n-- short: c without y\nSELECT $1\n-- { x\n, $2\n-- { y\n, 4\n-- }\n-- }\n, 3;'
+check "short forms are the text without their parts" prints \
+	$'QUERY(a, 2,\n\t"SELECT $1\\n"\n\t", $2\\n"\n\t", 4\\n"\n\t", 3\\n"\n)\nQUERY(b, 1,\n\t"SELECT $1\\n"\n\t", 3\\n"\n)\nQUERY(c, 2,\n\t"SELECT $1\\n"\n\t", $2\\n"\n\t", 3\\n"\n)' \
+	query "$parts"
+check "a short form of a name that is taken" refuses \
+	"a second statement named a" query "${parts/short: b/short: a}"
+check "a part that does not end" refuses '"-- { x" has no end' \
+	query "${parts/$'-- }\n-- }'/-- \}}"
+check "an end too many" refuses '"-- }" too many' \
+	query "${parts/$'-- { y\n'/}"
+check "a part that is in every form" refuses "no statement is without 'z'" \
+	query "${parts/{ y/{ z}"
+
 migrations() { # FILE...
 	mkdir -p "$scratch/schema"
 	rm -f "$scratch"/schema/*

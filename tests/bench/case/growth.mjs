@@ -44,11 +44,11 @@ const asked = [
 	["claim one", "job_claim", () => "'{replicate}', '{queued}', '{1}', 60000"],
 	["claim 100", "job_claim",
 		() => "'{replicate}', '{queued}', '{100}', 60000"],
-	["move one", "job_move", (n, ids) => `'${JSON.stringify([{
+	["move one", "job_move_on", (n, ids) => `'${JSON.stringify([{
 		n: 0, id: ids[n % ids.length], event: "progress",
 		was: "processing", becomes: "processing", why: "it still renders",
 		due_ms: 60000, quiet: true,
-	}])}', false, '', '', ''`],
+	}])}'`],
 	["when is something due", "job_next_due",
 		() => "'{replicate,replicate}', '{queued,processing}'"],
 	["what is overdue", "job_overdue", () => "100"],
@@ -58,31 +58,27 @@ const asked = [
 	["a page of the list", "execution_list", () => "'demo', NULL, NULL, 50"],
 ];
 
-/** Statements of sql/queries/ as PREPAREs, by name. */
+/** Our statements as PREPAREs, by name, from what the programs are built of:
+ * C strings that are JSON as well. */
 function statements() {
+	const text = fs.readFileSync(path.join(build, "gen/queries.inc"), "utf8");
 	const found = {};
-	const dir = path.join(root, "sql/queries");
 
-	for (const file of fs.readdirSync(dir)) {
-		const text = fs.readFileSync(path.join(dir, file), "utf8");
+	for (const [, name, lines] of text.matchAll(
+		/^QUERY\((\w+), \d+,\n([^]*?)\n\)$/gm)) {
+		const sql = `${lines.split("\n").map((line) => JSON.parse(line))
+			.join("")};`;
 
-		for (const [, name, body] of text.matchAll(
-			/^-- name: (\w+)\n([^]*?;)$/gm)) {
-			const sql = body.replaceAll(/^--.*\n/gm, "");
-			const types = /^-- params: (.*)$/m.exec(body)?.[1]
-				.split(", ").map((one) => one.split(" ")[1]);
-
-			found[name] = name === "session_begin" ? sql
-				: `PREPARE ${name}${types ? `(${types})` : ""} AS ${sql}`;
-		}
+		found[name] = name === "session_begin" ? sql
+			: `PREPARE ${name} AS ${sql}`;
 	}
 	return found;
 }
 
+const build = path.resolve(root, process.env.BUILD ?? "build");
 const known = statements();
 const bindir = execFileSync("pg_config", ["--bindir"], { encoding: "utf8" })
 	.trim();
-const build = path.resolve(root, process.env.BUILD ?? "build");
 
 function psql(database, dir, text) {
 	const file = path.join(dir, "growth.sql");
