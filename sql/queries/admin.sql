@@ -33,14 +33,18 @@ SELECT max(version) AS version FROM schema_migrations;
 -- name: cleanup_executions
 -- params: completed_days integer, other_days integer, most integer
 -- Ended executions older than their retention go, with all that hangs on
--- them, some at a time so that no statement runs long.
+-- them, some at a time so that no statement runs long. Ids begin with the
+-- milliseconds in which they were made (UUID version 7): what was made within
+-- the shorter retention has not ended before it.
 WITH old AS (
     SELECT id
       FROM executions
-     WHERE completed_at < now() - least($1::integer, $2::integer) * interval '1 day'
+     WHERE id < rpad(lpad(to_hex((extract(epoch FROM now()
+                     - least($1::integer, $2::integer) * interval '1 day')
+                     * 1000)::bigint), 12, '0'), 32, '0')::uuid
        AND completed_at < now() - CASE status WHEN 'completed' THEN $1::integer
                                               ELSE $2::integer END * interval '1 day'
-     ORDER BY completed_at
+     ORDER BY id
      LIMIT $3::integer
        FOR UPDATE SKIP LOCKED
 ), gone AS (

@@ -79,11 +79,18 @@ static int64_t rows_of(const struct pipeline *pipeline)
 	return rows;
 }
 
-static void age(const struct pipeline *pipeline, int days)
+/* It was made in 2022, as its id says then, and ended so many days ago. */
+static void age(struct pipeline *pipeline, int days)
 {
-	fixture_sql("UPDATE executions SET completed_at = now() - interval "
-		    "'%d days' WHERE id = '%s'",
-		    days, pipeline->execution);
+	static const char made[] = "01800000";
+
+	fixture_sql("WITH aged AS (UPDATE executions SET completed_at = now() "
+		    "- interval '%d days', id = overlay(id::text PLACING '%s' "
+		    "FROM 1)::uuid WHERE id = '%s' RETURNING id) "
+		    "UPDATE execution_jobs SET execution_id = aged.id "
+		    "FROM aged WHERE execution_id = '%s'",
+		    days, made, pipeline->execution, pipeline->execution);
+	memcpy(pipeline->execution, made, strlen(made));
 }
 
 static void an_old_execution_goes_with_all_it_had(void **state)
