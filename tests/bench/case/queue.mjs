@@ -62,6 +62,8 @@ WITH due AS (
 UPDATE execution_jobs AS job SET :change FROM due WHERE job.id = due.id
 RETURNING job.*;
 `;
+/** A commit that waits for the disk and has changed nothing. */
+const nothing = "SELECT pg_logical_emit_message(true, '', '');";
 const claiming = "claim = claim + 1, lease_until = now() + " +
 	"interval '60 s', next_poll_at = now() + interval '60 s'";
 const completing = "status = 'completed', completed_at = now(), " +
@@ -183,6 +185,8 @@ export default async function measure(bench) {
 			clients: 8 }, SINGLES),
 		single: () => limit({ jobs: SINGLES, batch: 1, insertBatch: 1,
 			clients: 8 }),
+		commits: () => pgbench(stack.database, stack.dir, nothing,
+			{ clients: 8, transactions: 1000 }),
 	});
 	const rows = (ours, limits, title) => Object.keys(names).map((step) =>
 		row(title(step), runs[ours].map((one) => one[step]),
@@ -196,5 +200,6 @@ export default async function measure(bench) {
 			.map((one) => ({ ...one, name: "complete with a file, " +
 				"each releasing one" })),
 		...rows("singles", "single", (step) => `one by one: ${step}`),
+		row("one by one: a commit of nothing", runs.commits, null),
 	];
 }
