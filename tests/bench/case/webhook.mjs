@@ -11,9 +11,9 @@ import { interleaved, row, watch } from "../measure.mjs";
 export const title = "webhooks of Replicate, each of another job, through " +
 	"nginx; the limit is pgbench writing the same rows, one statement each";
 
-const SECONDS = 4;
+const SECONDS = 3;
 const OURS = 80_000; // jobs for a run of ours: more than it can take
-const LIMIT = 40_000;
+const LIMIT = 60_000;
 const tokenKey = Buffer.alloc(32, "rushes");
 const secret = Buffer.alloc(24, "bench");
 
@@ -41,6 +41,7 @@ function delivery(n, now) {
 	}, body);
 }
 
+// The rows of one: job, inbox, event. Its start was answered before.
 const script = `
 WITH next AS MATERIALIZED (
     SELECT ('01900000-1000-7000-8000-' ||
@@ -48,7 +49,7 @@ WITH next AS MATERIALIZED (
 ), job AS (
     UPDATE execution_jobs AS job
        SET status = 'storing', version = version + 1, next_poll_at = now(),
-           output = '"https://replicate.delivery/x/1.mp4"', progress = 1,
+           output = '"https://replicate.delivery/x/1.mp4"',
            media_source = '[{"url": "https://replicate.delivery/x/1.mp4"}]',
            completed_via = 'webhook'
       FROM next
@@ -58,11 +59,6 @@ WITH next AS MATERIALIZED (
     INSERT INTO webhook_inbox (job_id, delivery_key, attempt, event)
     SELECT id, 'msg_' || id, attempt, 'succeeded' FROM job
     ON CONFLICT DO NOTHING
-), start AS (
-    UPDATE job_starts
-       SET answered_at = coalesce(job_starts.answered_at, now())
-      FROM job
-     WHERE job_starts.job_id = job.id AND job_starts.attempt = job.attempt
 )
 INSERT INTO job_events (job_id, attempt, event, from_status, to_status, why)
 SELECT id, attempt, 'succeeded', 'processing', 'storing',
