@@ -12,13 +12,11 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcgios.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 enum { DRAIN_PIECE_BYTES = 16 * 1024 };
 
@@ -300,6 +298,18 @@ int exchange_read_body(struct exchange *exchange, size_t bytes_most)
 
 /* ---- the answer ---- */
 
+/* Does this thread wait for who reads too slowly? */
+static _Thread_local bool is_patient;
+
+/* In place of libfcgi's own, which is a plain write(): what does not fit into
+ * the socket's buffer is an error to those that must not wait, without a change
+ * of the descriptor before each answer and one after it. */
+int OS_Write(int fd, char *buf, size_t len)
+{
+	return (int)send(fd, buf, len,
+			 MSG_NOSIGNAL | (is_patient ? 0 : MSG_DONTWAIT));
+}
+
 void reply_add_header(struct reply *reply, const char *name, const char *value)
 {
 	reply->header[reply->header_count++] = (struct http_header){
@@ -382,14 +392,10 @@ void exchange_answer(struct exchange *exchange, const struct reply *reply,
 		connection_deadline(accept, fd,
 				    clock_monotonic_ms() +
 					    accept->options.answer_timeout_ms);
-	else
-		(void)fcntl(fd, F_SETFL, O_NONBLOCK);
 
+	is_patient = patient;
 	put_reply(exchange, reply);
 	sound = finish(&exchange->fcgx) && exchange->body_at_end;
-
-	if (!patient && sound)
-		(void)fcntl(fd, F_SETFL, 0);
 	if (!sound)
 		accept->dropped++;
 	connection_return(accept, fd, sound && kept);
