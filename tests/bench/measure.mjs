@@ -3,6 +3,7 @@
 // of runs that take turns, and what ours and the limit have in common.
 
 import fs from "node:fs";
+import os from "node:os";
 
 const TICKS_A_SECOND = 100; // what Linux shows to programs, on any machine
 
@@ -180,6 +181,29 @@ export async function watch(stack, thing) {
 export function round(number, digits = 4) {
 	return typeof number === "number" && Number.isFinite(number)
 		? Number(number.toPrecision(digits)) : number;
+}
+
+/**
+ * What a request cost each part, in the middle run of some, and what the
+ * processors could do at most by that.
+ *
+ * @param {Array<{rate, count, cpu}>} runs  of load through nginx
+ * @returns {string} for a row's note
+ */
+export function costs(runs) {
+	const rate = median(runs.map((run) => run.rate));
+	const { cpu, count } = runs.find((run) => run.rate === rate);
+	const us = (...parts) => parts.reduce((sum, part) => sum + cpu[part], 0) *
+		1e6 / count;
+	const most = (...parts) => Math.round(os.cpus().length * 1e6 /
+		us(...parts)).toLocaleString("en-US");
+	const cost = (part) => us(part).toFixed(1);
+
+	return `a request takes ${cost("ours")} us of ours, ` +
+		`${cost("postgres")} of PostgreSQL, ${cost("nginx")} of nginx, ` +
+		`${cost("load")} of wrk; processors that never wait would do ` +
+		`${most("ours", "postgres", "nginx", "load")}/s, and ` +
+		`${most("nginx", "load")}/s if ours and PostgreSQL cost nothing`;
 }
 
 /**

@@ -3,7 +3,7 @@
 
 import { fill, idOf } from "../fill.mjs";
 import { pgbench, rawRequest, startHello, wrk } from "../load.mjs";
-import { interleaved, row, watch } from "../measure.mjs";
+import { costs, interleaved, row, watch } from "../measure.mjs";
 
 const JOBS = 300_000;
 const ASKED = 50_000; // of them, in any order
@@ -59,9 +59,12 @@ export default async function measure(bench) {
 	});
 
 	return [
-		row("32 connections", runs.few, runs.limit),
-		row("1000 connections", runs.crowd, runs.limit),
-		row("If-None-Match, 304", runs.same, runs.limit),
+		row("32 connections", runs.few, runs.limit,
+			{ note: costs(runs.few) }),
+		row("1000 connections", runs.crowd, runs.limit,
+			{ note: costs(runs.crowd) }),
+		row("If-None-Match, 304", runs.same, runs.limit,
+			{ note: costs(runs.same) }),
 		row("nginx + FastCGI hello", runs.hello, null),
 	];
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // POST /api/execute with one job. The answer means: committed.
 
-import { interleaved, row, watch } from "../measure.mjs";
+import { costs, interleaved, row, watch } from "../measure.mjs";
 import { pgbench, rawRequest, startHello, wrk } from "../load.mjs";
 
 export const title = "POST /api/execute, one job, through nginx; the limit " +
@@ -66,8 +66,10 @@ export default async function measure(bench) {
 	});
 
 	return [
-		row("32 connections", runs.few, runs.limit),
-		row("128 connections", runs.many, runs.limit),
+		row("32 connections", runs.few, runs.limit,
+			{ note: costs(runs.few) }),
+		row("128 connections", runs.many, runs.limit,
+			{ note: costs(runs.many) }),
 		row("nginx + FastCGI hello", runs.hello, null),
 	];
 }

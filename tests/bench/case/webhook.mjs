@@ -6,7 +6,7 @@ import { createHmac } from "node:crypto";
 
 import { fill, idOf } from "../fill.mjs";
 import { pgbench, rawRequest, wrk } from "../load.mjs";
-import { interleaved, row, watch } from "../measure.mjs";
+import { costs, interleaved, row, watch } from "../measure.mjs";
 
 export const title = "webhooks of Replicate, each of another job, through " +
 	"nginx; the limit is pgbench writing the same rows, one statement each";
@@ -104,7 +104,9 @@ export default async function measure(bench) {
 	if (moved < answered || moved > answered + runs * (32 + 128))
 		throw new Error(`${answered} answered, but ${moved} moved`);
 	return [
-		row("32 connections", seen.few, seen.limit),
-		row("128 connections", seen.many, seen.limit),
+		row("32 connections", seen.few, seen.limit,
+			{ note: costs(seen.few) }),
+		row("128 connections", seen.many, seen.limit,
+			{ note: costs(seen.many) }),
 	];
 }
