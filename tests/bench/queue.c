@@ -376,8 +376,8 @@ static double percentile(const double *sorted, size_t count, double p)
 	return count ? sorted[place ? place - 1 : 0] : 0;
 }
 
-static void report(const struct worker *workers, long clients, double seconds,
-		   double cpu_s)
+static void report(const struct step *step, const struct worker *workers,
+		   long clients, double seconds, double cpu_s)
 {
 	size_t calls = 0, n = 0;
 	long done = 0, errors = 0;
@@ -398,11 +398,10 @@ static void report(const struct worker *workers, long clients, double seconds,
 		qsort(all, n, sizeof(*all), by_size);
 	object = json_pack(
 		"{s:s, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f}", "step",
-		workers[0].step->name, "rate", (double)done / seconds,
-		"seconds", seconds, "cpu_s", cpu_s, "count", (json_int_t)done,
-		"errors", (json_int_t)errors, "p50_ms", percentile(all, n, 0.5),
-		"p99_ms", percentile(all, n, 0.99), "max_ms",
-		percentile(all, n, 1));
+		step->name, "rate", (double)done / seconds, "seconds", seconds,
+		"cpu_s", cpu_s, "count", (json_int_t)done, "errors",
+		(json_int_t)errors, "p50_ms", percentile(all, n, 0.5), "p99_ms",
+		percentile(all, n, 0.99), "max_ms", percentile(all, n, 1));
 	text = json_dumps(object, JSON_COMPACT);
 	(void)puts(text);
 	(void)fflush(stdout);
@@ -433,7 +432,7 @@ static void run_step(const struct step *step, struct worker *workers,
 	}
 	for (long i = 0; i < clients; i++)
 		(void)pthread_join(workers[i].thread, NULL);
-	report(workers, clients, (now_ms() - begun_ms) / 1e3,
+	report(step, workers, clients, (now_ms() - begun_ms) / 1e3,
 	       cpu_seconds() - begun_cpu_s);
 }
 
