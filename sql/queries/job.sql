@@ -322,56 +322,61 @@ WITH move AS MATERIALIZED (
       FROM told GROUP BY child_id
 -- }
 ), change AS MATERIALIZED (
-    SELECT *, job_is_terminal(becomes) AS ends, job_is_terminal(was) AS had_ended,
-           becomes IN ('queued', 'waiting', 'starting') AS anew,
-           becomes = 'starting' AND was = 'queued' AS starts,
-           job_may_render(becomes) AND (held OR limited) AS holds
-      FROM (SELECT job.id, job.execution_id, job.provider, job.attempt AS attempt_was,
-                   job.status AS was, job.holds_slot AS held,
-                   job.next_poll_at AS due_was, job.unknown_since AS unknown_was,
-                   job.provider_job_id AS provider_job_was, job.error_code AS error_was,
-                   job.billed AS billed_was, job.completed_at AS completed_was,
-                   job.asked,
-                   CASE WHEN job.asked THEN job.becomes
+    SELECT job.id, job.execution_id, job.provider, job.attempt AS attempt_was,
+           job.status AS was, job.holds_slot AS held,
+           job.next_poll_at AS due_was, job.unknown_since AS unknown_was,
+           job.provider_job_id AS provider_job_was, job.error_code AS error_was,
+           job.billed AS billed_was, job.completed_at AS completed_was,
+           job.asked, result.becomes, job_is_terminal(result.becomes) AS ends,
+           job_is_terminal(job.status) AS had_ended,
+           result.becomes IN ('queued', 'waiting', 'starting') AS anew,
+           result.becomes = 'starting' AND job.status = 'queued' AS starts,
+           job_may_render(result.becomes)
+               AND (job.holds_slot
+                    OR job.provider = ANY (ARRAY(SELECT name FROM providers
+                                                  WHERE max_concurrent IS NOT NULL)))
+               AS holds,
+           job.needs_left
 -- { ends
-                        WHEN job.status <> 'waiting' THEN job.status
-                        WHEN tally.bad > 0 AND job.on_dependency_failure = 'fail' THEN 'failed'
-                        WHEN tally.bad > 0 AND job.on_dependency_failure = 'skip' THEN 'skipped'
-                        WHEN tally.ended >= job.needs_left + tally.regained THEN 'queued'
-                        ELSE 'waiting'
+               - coalesce(tally.ended, 0) + coalesce(tally.regained, 0)
 -- }
-                        END AS becomes,
-                   job.needs_left
+               AS needs_left,
+           CASE WHEN NOT job.asked THEN job_is_terminal(job.status)
+                ELSE move.claim IS NULL AND job.becomes = job.status
+                     AND job.leased IS TRUE END AS keeps_lease,
+           (move.claim IS NULL AND job.becomes <> job.status)::integer AS fences,
+           move.n, move.event, move.why, move.detail, move.quiet, move.due_ms,
+           move.lease_ms, move.attempt, move.provider_job_id, move.provider_ref,
+           move.progress, move.output, move.media_source, move.media, move.via,
+           move.error_code, move.error_message, move.billed, move.delivery_key,
+           move.cancel, move.cancel_tried, move.saw_cancel, move.restart_if_absent,
+           move.poll_attempts, move.start_failures, move.falters,
+           move.store_failures, move.max_attempts
+      FROM judged AS job
+      LEFT JOIN move ON move.n = job.n
 -- { ends
-                       - coalesce(tally.ended, 0) + coalesce(tally.regained, 0)
+      LEFT JOIN tally ON tally.child_id = job.id
 -- }
-                       AS needs_left,
-                   CASE WHEN NOT job.asked THEN job_is_terminal(job.status)
-                        ELSE move.claim IS NULL AND job.becomes = job.status
-                             AND job.leased IS TRUE END AS keeps_lease,
-                   (move.claim IS NULL AND job.becomes <> job.status)::integer AS fences,
-                   job.provider = ANY (ARRAY(SELECT name FROM providers
-                                              WHERE max_concurrent IS NOT NULL)) AS limited,
-                   move.n, move.event, move.why, move.detail, move.quiet, move.due_ms,
-                   move.lease_ms, move.attempt, move.provider_job_id, move.provider_ref,
-                   move.progress, move.output, move.media_source, move.media, move.via,
-                   move.error_code, move.error_message, move.billed, move.delivery_key,
-                   move.cancel, move.cancel_tried, move.saw_cancel, move.restart_if_absent,
-                   move.poll_attempts, move.start_failures, move.falters,
-                   move.store_failures, move.max_attempts
-              FROM judged AS job
-              LEFT JOIN move ON move.n = job.n
+           CROSS JOIN LATERAL (
+               SELECT CASE WHEN job.asked THEN job.becomes
 -- { ends
-              LEFT JOIN tally ON tally.child_id = job.id
-             WHERE job.asked OR tally.child_id IS NOT NULL
+                           WHEN job.status <> 'waiting' THEN job.status
+                           WHEN tally.bad > 0 AND job.on_dependency_failure = 'fail' THEN 'failed'
+                           WHEN tally.bad > 0 AND job.on_dependency_failure = 'skip' THEN 'skipped'
+                           WHEN tally.ended >= job.needs_left + tally.regained THEN 'queued'
+                           ELSE 'waiting'
+-- }
+                           END AS becomes
+           ) AS result
+-- { ends
+     WHERE job.asked OR tally.child_id IS NOT NULL
 -- { again
-                OR job_is_terminal(job.status) AND job.id IN (
-                       SELECT edge.child_id
-                         FROM edge JOIN judged AS parent ON parent.id = edge.parent_id
-                        WHERE parent.asked AND parent.had_ended AND NOT parent.ends)
+        OR job_is_terminal(job.status) AND job.id IN (
+               SELECT edge.child_id
+                 FROM edge JOIN judged AS parent ON parent.id = edge.parent_id
+                WHERE parent.asked AND parent.had_ended AND NOT parent.ends)
 -- }
 -- }
-            OFFSET 0) AS change
 ), updated AS (
     UPDATE execution_jobs AS job
        SET status = change.becomes,
