@@ -23,12 +23,14 @@ async function inputOf(stack, id) {
 suite("flows by webhook", { settings: slow, concurrency: 4 }, (test) => {
 	for (const name of ["replicate", "fal"]) {
 		test(`${name} completes by its webhook alone`, async (stack) => {
-			const { id, ids } = await stack.submit([makers[name]("a")]);
+			// the first look comes at a random moment: it would fail
+			const { id, ids } = await stack.submit([
+				makers[name]("a", { poll: { status: 503 } }),
+			]);
 			const job = await stack.ended(ids.a, "completed");
 			const start = await stack.start(ids.a);
 
 			assert.equal(job.completed_via, "webhook");
-			assert.equal(start.polls, 0);
 			assert.equal(start.deliveries.at(-1).answer, 200);
 			await stack.check(id);
 		});

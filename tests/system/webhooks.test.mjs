@@ -32,7 +32,10 @@ suite("webhooks", { settings, concurrency: 6 }, (test) => {
 	for (const [name, make] of [["replicate", still], ["fal", clip]]) {
 		test(`${name}: before the start's own answer`, async (stack) => {
 			const { id, ids } = await stack.submit([
-				make("a", { webhook: { early: true } }),
+				make("a", {
+					webhook: { early: true },
+					poll: { status: 503 },
+				}),
 			]);
 			const job = await stack.ended(ids.a, "completed");
 			const start = await stack.start(ids.a);
