@@ -2,10 +2,8 @@
 #include "poller/look.h"
 
 #include "common/base/clock.h"
-#include "common/base/dice.h"
 #include "common/io/log.h"
 #include "common/io/wake.h"
-#include "common/model/backoff.h"
 #include "common/model/limits.h"
 #include "poller/claim.h"
 #include "poller/keys.h"
@@ -22,8 +20,6 @@
 #include <sys/epoll.h>
 
 enum {
-	AGAIN_FIRST_MS = 500,
-	AGAIN_MOST_MS = 10 * 1000,
 	/* While a lane is full, room that is made is filled in batches. */
 	FULL_GAP_MS = 50,
 	SAY_EVERY_MS = 1000,
@@ -211,9 +207,7 @@ static void look(struct poller *poller)
 	r = look_at_queue(poller, &claimed);
 	poller->looked_at_ms = clock_monotonic_ms();
 	if (r < 0) {
-		delay_ms = backoff_delay_ms(AGAIN_FIRST_MS, AGAIN_MOST_MS,
-					    poller->database_tries, 0,
-					    dice_uint32());
+		delay_ms = query_again_ms(poller);
 	} else {
 		poller->idle_looks = claimed > 0 || poller->next_due_ms > 0
 					     ? 0

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "poller/outbox.h"
 
-#include "common/base/dice.h"
 #include "common/io/log.h"
-#include "common/model/backoff.h"
 #include "common/model/limits.h"
 #include "poller/look.h"
 #include "poller/poller.h"
@@ -16,8 +14,6 @@
 enum {
 	FLUSH_AFTER_MS = 25,
 	FLUSH_MOST = 500, /* moves in one statement */
-	AGAIN_FIRST_MS = 1000,
-	AGAIN_MOST_MS = 10 * 1000,
 };
 
 /* What PostgreSQL may have refused in a move: text of strangers. Without it
@@ -134,19 +130,15 @@ static int write_some(struct poller *poller)
 void outbox_flush(struct poller *poller)
 {
 	size_t left = poller->outbox.count;
-	uint32_t tries;
 
 	poller->outbox_waits = false;
 	while (poller->outbox.count > 0) {
 		if (write_some(poller) < 0) {
-			tries = poller->database_tries;
 			poller->outbox_waits = true;
 			(void)sd_event_source_set_enabled(poller->outbox_idle,
 							  SD_EVENT_OFF);
 			poller_arm(poller->outbox_timer,
-				   backoff_delay_ms(AGAIN_FIRST_MS,
-						    AGAIN_MOST_MS, tries, 0,
-						    dice_uint32()));
+				   query_again_ms(poller));
 			return;
 		}
 		/* What callbacks queue again waits for the next turn. */

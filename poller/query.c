@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "poller/query.h"
 
+#include "common/base/dice.h"
 #include "common/io/log.h"
+#include "common/model/backoff.h"
 #include "poller/look.h"
 #include "poller/poller.h"
 
 #include <errno.h>
+
+enum {
+	AWAY_LEAST_MS = 100,
+	AWAY_SPREAD_MS = 600,
+	AGAIN_FIRST_MS = 500,
+	AGAIN_MOST_MS = 10 * 1000,
+};
 
 static void note_lost(struct poller *poller, const struct fault *fault)
 {
@@ -65,4 +74,12 @@ int query_run(struct poller *poller, enum db_query query,
 
 	return query_note(
 		poller, db_run(poller->db, query, params, ret, &fault), &fault);
+}
+
+int64_t query_again_ms(const struct poller *poller)
+{
+	if (poller->database_lost)
+		return AWAY_LEAST_MS + dice_uint32() % AWAY_SPREAD_MS;
+	return backoff_delay_ms(AGAIN_FIRST_MS, AGAIN_MOST_MS,
+				poller->database_tries, 0, dice_uint32());
 }

@@ -22,4 +22,9 @@ _must_check_ int query_run(struct poller *poller, enum db_query query,
 /* The same for the result of something else that used poller->db. */
 int query_note(struct poller *poller, int r, const struct fault *fault);
 
+/* When to try again what could not be run. While the database is away that is
+ * within a second, so that work goes on as soon as it is back: a try that is
+ * refused costs next to nothing, and there are few of us. Else it backs off. */
+int64_t query_again_ms(const struct poller *poller);
+
 #endif

@@ -6,6 +6,7 @@
 #   check.sh                 all runs
 #   check.sh kills           those (names of this folder's *.test.mjs)
 #   QUICK=1                  100 kills rather than 2,000, and so on; minutes
+#   TESTS=PATTERN            those of its tests whose names match
 #   SEED=N                   repeat what chance decided; every run prints it
 #   FILES_AT_ONCE=3          how many runs side by side (1; QUICK: 3)
 #   BUILD=build PATIENCE=4   as for tests/system/run.sh
@@ -16,10 +17,12 @@
 # kill -9 of API and pollers. webhooks: doubled, reordered, late, early, forged
 # and lost. postgres: restarts, backends ended and killed, a foreign
 # transaction, no connection free. zombies: pollers stopped past their lease.
-# provider: starts and looks that go wrong.
+# provider: starts and looks that go wrong. cuts: a connection to PostgreSQL cut
+# after each byte. conflicts: serialization failures and deadlocks, raised in
+# each table and at commit. returns: how soon work goes on when PostgreSQL is
+# back. silence: a network that loses everything and says nothing.
 #
-# Not here: a crash before and after each single call (LD_PRELOAD),
-# connections cut at each byte, silent loss in a network namespace, a full
+# Not here: a crash before and after each single call (LD_PRELOAD), a full
 # disk, no descriptors or memory left, clocks that step, name servers that
 # fail or change their mind, an S3 store that misbehaves, and the herd after
 # a provider's outage.
@@ -46,6 +49,7 @@ done
 
 code=0
 node --test --test-reporter=tap --test-concurrency="$at_once" \
+	${TESTS:+--test-name-pattern="$TESTS"} \
 	"${files[@]}" </dev/null | tee "$SYSTEM_TMP/tap" || code=$?
 
 awk -v code="$code" -f tests/support/count-tap.awk "$SYSTEM_TMP/tap"

@@ -197,6 +197,12 @@ async function checkStore(stack, all) {
 	return files.length;
 }
 
+/** No program of ours has ended badly, by itself or by its watchdog. */
+export function checkLives(stack) {
+	assert.doesNotMatch(stack.log("activator"),
+		/exited with status [1-9]|was killed|SIGABRT/);
+}
+
 /**
  * Judge a run that is over.
  *

@@ -13,6 +13,7 @@
 # POLLER_PERIOD_S=, ...) reach the programs; only the database is always the
 # stack's own. SIMULATOR_ARGS are more arguments for the simulator,
 # POSTGRES_SETTINGS (NAME=VALUE ...) more settings for the database server.
+# DATABASE_TCP is where both programs reach it by TCP, if it is to listen there.
 #
 # Several stacks with different STACK_DIRs do not disturb each other.
 set -euo pipefail
@@ -139,8 +140,9 @@ start_postgres() {
 		${POSTGRES_SETTINGS:-} ||
 		die "$dir/logs/postgres.log" "PostgreSQL does not start"
 	database_admin_url="postgresql:///rushes?host=$base/pg&user=postgres"
-	database_fcgi_url=$database_admin_url
-	database_poller_url=$database_admin_url
+	database_program_url="postgresql:///rushes?host=${DATABASE_TCP:-$base/pg}&user=postgres"
+	database_fcgi_url=$database_program_url
+	database_poller_url=$database_program_url
 }
 
 stop_postgres() {
@@ -245,8 +247,8 @@ prepare_database() {
 		psql -X -q -v ON_ERROR_STOP=1 -d "$database_admin_url" \
 			-f "$root/sql/roles.sql" >>"$log" 2>&1 ||
 			die "$log" "sql/roles.sql could not be applied"
-		database_fcgi_url=${database_admin_url/user=postgres/user=rushes_fcgi}
-		database_poller_url=${database_admin_url/user=postgres/user=rushes_poller}
+		database_fcgi_url=${database_program_url/user=postgres/user=rushes_fcgi}
+		database_poller_url=${database_program_url/user=postgres/user=rushes_poller}
 	fi
 	api_key=$("$build/rushes-poller" --add-key demo 2>>"$log" </dev/null |
 		awk 'NF { key = $NF } END { print key }') || api_key=

@@ -57,7 +57,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
 	});
 }
 
-function run(file, args, options = {}) {
+function run(file, args, { input = "", ...options } = {}) {
 	return new Promise((resolve, reject) => {
 		const child = execFile(file, args, {
 			maxBuffer: 64 << 20,
@@ -71,7 +71,8 @@ function run(file, args, options = {}) {
 			}
 		});
 
-		child.stdin.end();
+		child.stdin.on("error", () => {}); // it says why on its own
+		child.stdin.end(input);
 	});
 }
 
@@ -301,8 +302,11 @@ export class Stack {
 	/** Rows of a query as objects. For looking, never for changing. */
 	async query(sql) {
 		const text = await run(psql(), ["-X", "-q", "-At", "-v",
-			"ON_ERROR_STOP=1", "-d", this.database, "-c",
-			`SELECT coalesce(json_agg(row), '[]') FROM (${sql}) AS row`]);
+			"ON_ERROR_STOP=1", "-d", this.database], {
+			// an argument could not be as long as some lists are
+			input: "SELECT coalesce(json_agg(row), '[]') " +
+				`FROM (${sql}) AS row`,
+		});
 
 		return JSON.parse(text);
 	}
