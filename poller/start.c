@@ -146,6 +146,7 @@ static struct provider_event not_sent(const struct http_result *result)
 					      "the start could not be sent: %s",
 					      result->fault.text),
 		.billed = JOB_BILLED_NO,
+		.unreached = true,
 	};
 }
 

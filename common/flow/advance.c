@@ -13,6 +13,8 @@ enum {
 	/* Waits before a start is sent again. */
 	START_FIRST_MS = 1000,
 	START_MOST_MS = 60 * 1000,
+	/* Where nobody is reached: it costs nobody much to try. */
+	UNREACHED_MOST_MS = 15 * 1000,
 	/* The first look for a start nobody answered. */
 	RECONCILE_FIRST_MS = 15 * 1000,
 };
@@ -38,13 +40,15 @@ static enum job_event settle_retry(const struct advance_job *job,
 	return event;
 }
 
-/* What an event means once its tries are counted. */
+/* What an event means once its tries are counted. A start that never left is
+ * tried until the deadline: names and networks come back. */
 static enum job_event settle_tries(const struct conf *conf,
 				   const struct advance_job *job,
-				   enum job_event event)
+				   const struct provider_event *what)
 {
-	event = settle_retry(job, event);
-	if (event == JOB_NOT_STARTED &&
+	enum job_event event = settle_retry(job, what->kind);
+
+	if (event == JOB_NOT_STARTED && !what->unreached &&
 	    job->start_failures + 1 > conf->start_retries)
 		return JOB_REFUSED;
 	if (event == JOB_PROVIDER_FALTERED && job->cancel_requested)
@@ -95,10 +99,21 @@ int64_t advance_poll_delay_ms(const struct conf *conf,
 				retry_after_ms, dice_uint32());
 }
 
-static int64_t restart_delay_ms(int32_t tries, int64_t retry_after_ms)
+/* When a start is sent again. */
+static int64_t restart_delay_ms(const struct advance_job *job,
+				const struct provider_event *event,
+				enum job_event kind)
 {
-	return backoff_delay_ms(START_FIRST_MS, START_MOST_MS, (uint32_t)tries,
-				retry_after_ms, dice_uint32());
+	/* attempt grows with every start, throttled ones too */
+	int32_t tries = kind == JOB_PROVIDER_FALTERED ? job->falters
+			: kind == JOB_NOT_STARTED && !event->unreached
+				? job->start_failures
+				: job->attempt;
+
+	return backoff_delay_ms(
+		START_FIRST_MS,
+		event->unreached ? UNREACHED_MOST_MS : START_MOST_MS,
+		(uint32_t)tries, event->retry_after_ms, dice_uint32());
 }
 
 /* When to look at the job next, in the state it has now. */
@@ -109,7 +124,7 @@ static void plan(const struct conf *conf, const struct advance_job *job,
 
 	switch (move->becomes) {
 	case JOB_QUEUED:
-		if (move->event == JOB_NOT_STARTED)
+		if (move->event == JOB_NOT_STARTED && !event->unreached)
 			move->start_failures = job->start_failures + 1;
 		if (move->event == JOB_PROVIDER_FALTERED)
 			move->falters = job->falters + 1;
@@ -117,12 +132,7 @@ static void plan(const struct conf *conf, const struct advance_job *job,
 			move->due_ms = 0;
 			break;
 		}
-		/* attempt grows with every start, throttled ones too */
-		move->due_ms = restart_delay_ms(
-			move->event == JOB_NOT_STARTED ? job->start_failures
-			: move->event == JOB_PROVIDER_FALTERED ? job->falters
-							       : job->attempt,
-			wish_ms);
+		move->due_ms = restart_delay_ms(job, event, move->event);
 		break;
 	case JOB_PROCESSING:
 		move->start_failures = 0;
@@ -184,13 +194,12 @@ int advance_event(const struct conf *conf, const struct advance_job *job,
 	struct move move;
 	int r;
 
-	r = job_decide(job->state, settle_tries(conf, job, event->kind),
-		       &decision);
+	r = job_decide(job->state, settle_tries(conf, job, event), &decision);
 	if (r != 0)
 		return r;
 
-	move = move_init(job->id, settle_tries(conf, job, event->kind),
-			 job->state, &decision);
+	move = move_init(job->id, settle_tries(conf, job, event), job->state,
+			 &decision);
 	move.execution_id = job->execution_id;
 	move.provider = job->ops->name;
 	move.claim = job->claim;

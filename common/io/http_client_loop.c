@@ -21,6 +21,7 @@ enum {
 	/* Servers close idle connections after a minute or so, and a request
 	 * written into a connection that just closed is a request lost. */
 	IDLE_CONNECTION_S = 30,
+	NAME_KEPT_S = 5,
 	/* Sockets served before other sources of the loop get their turn. */
 	EVENTS_AT_ONCE = 64,
 };
@@ -263,6 +264,10 @@ int http_wire_prepare(struct http_wire *wire, enum http_reach reach)
 	(void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	/* Giving up while a name is being looked up must not wait for it. */
 	(void)curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+	/* A wrong answer of a name server, a forbidden address above all,
+	 * would else be believed for a minute after it was right again. */
+	(void)curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT,
+			       (long)NAME_KEPT_S);
 	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocols);
 	(void)curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, protocols);
 	(void)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);

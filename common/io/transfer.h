@@ -57,7 +57,8 @@ enum transfer_side {
  *	error  0	 stored
  *	       -EAGAIN	 trying again may help: connections, cuts, timeouts,
  *			 408, 425, 429, 401 (the token may be renewed), 5xx,
- *			 a full disk
+ *			 a full disk; a name that leads (now) where we may
+ *			 not go
  *	       -ENOENT	 the link is gone: 403, 404, 410
  *	       -EFBIG	 more than bytes_max
  *	       -EBADMSG	 not media, empty, an answer whose end cannot be told,
@@ -71,6 +72,7 @@ struct transfer_result {
 	int error;
 	enum transfer_side side; /* who failed */
 	unsigned http_status;	 /* of the source; 0: no answer */
+	bool unreached; /* the source's own host; not where it redirects to */
 	char key[TRANSFER_KEY_SIZE];
 	char content_type[TRANSFER_TYPE_SIZE];
 	int64_t bytes; /* stored; on failure, received so far */

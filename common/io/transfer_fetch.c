@@ -3,7 +3,9 @@
 #include "common/io/transfer_spool.h"
 #include "common/io/transfer_state.h"
 #include "common/model/limits.h"
+#include "common/model/url.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -226,10 +228,26 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *userdata)
 
 /* ---- its end ------------------------------------------------------------ */
 
+/* A name may lead elsewhere the next time; an address, in whatever spelling,
+ * leads where it leads. */
+static bool has_name(const struct http_wire *wire)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(16 * LIMIT_KIB);
+	const char *text = NULL, *last;
+	struct url url;
+
+	(void)curl_easy_getinfo(wire->easy, CURLINFO_EFFECTIVE_URL, &text);
+	if (!arena || !text || url_split(text, arena, &url, NULL) < 0)
+		return false;
+	last = strrchr(url.host, '.');
+	last = last ? last + 1 : url.host;
+	return *last != '[' && !isdigit((unsigned char)*last);
+}
+
 static int error_of_curl(const struct http_wire *wire, CURLcode code)
 {
 	if (wire->refused)
-		return -EACCES;
+		return has_name(wire) ? -EAGAIN : -EACCES;
 	switch (code) {
 	case CURLE_UNSUPPORTED_PROTOCOL:
 		/* Also what answers that are not HTTP are called. */
@@ -250,6 +268,7 @@ static void note_curl(struct transfer *t, CURLcode code)
 	struct fault fault;
 
 	http_wire_explain(&t->wire, code, &fault);
+	t->result.unreached = !t->wire.reached && t->redirects == 0;
 	(void)transfer_note(t, TRANSFER_SOURCE, error_of_curl(&t->wire, code),
 			    "download: %s", fault.text);
 }

@@ -76,6 +76,7 @@ struct provider_event {
 	const char *unknown_status; /* a status its manual does not name, or
 				       NULL; treated as running, logged once */
 	bool hint;		    /* of a webhook: poll now, trust nothing */
+	bool unreached; /* nobody there refused it: nobody was reached */
 };
 
 typedef int provider_request_fn(const struct job *job,

@@ -168,8 +168,7 @@ static void every_event_meets_every_state(void **state)
 	assert_true(refused >= 4 * (int)COUNT_OF(from_provider));
 }
 
-/* ---- tries ----------------------------------------------------------------
- */
+/* ---- tries --------------------------------------------------------------- */
 
 static void starts_are_repeated_so_often_and_no_more(void **state)
 {
@@ -193,6 +192,11 @@ static void starts_are_repeated_so_often_and_no_more(void **state)
 			assert_string_equal(move.error_code, "start_refused");
 			assert_string_equal(move.billed, "no");
 		}
+		event.unreached = true; /* costs no try, and little time */
+		move = moved(&job, &event);
+		assert_int_equal(move.becomes, JOB_QUEUED);
+		assert_int_equal(move.start_failures, MOVE_KEEP);
+		assert_true(move.due_ms <= 15 * 1000);
 	}
 }
 
@@ -330,8 +334,7 @@ static void a_retry_is_not_ended_by_the_start_before_it(void **state)
 	}
 }
 
-/* ---- times ----------------------------------------------------------------
- */
+/* ---- times --------------------------------------------------------------- */
 
 enum { THROWS = 200 };
 
@@ -443,8 +446,7 @@ static void settings_override_the_providers_numbers(void **state)
 	}
 }
 
-/* ---- what the poller knows and a webhook does not -------------------------
- */
+/* ---- what the poller knows and a webhook does not ------------------------ */
 
 static void a_webhooks_progress_leaves_the_schedule_alone(void **state)
 {
@@ -503,8 +505,7 @@ static void an_early_webhook_adopts_the_start(void **state)
 	}
 }
 
-/* ---- outcomes -------------------------------------------------------------
- */
+/* ---- outcomes ------------------------------------------------------------ */
 
 static void starts_remember_what_became_of_them(void **state)
 {
@@ -601,8 +602,7 @@ static void a_worker_says_whether_it_knew_of_the_cancel(void **state)
 	assert_true(moved(&job, &event).saw_cancel);
 }
 
-/* ---- results --------------------------------------------------------------
- */
+/* ---- results ------------------------------------------------------------- */
 
 static void a_result_goes_to_storing_at_once(void **state)
 {

@@ -48,6 +48,7 @@ static void bad_answers_store_nothing(void **state)
 			fail_msg("%s: %d (%s)", failures[i].path, result->error,
 				 result->fault.text);
 		assert_failed(f, failures[i].error, TRANSFER_SOURCE);
+		assert_false(result->unreached);
 	}
 }
 
@@ -77,14 +78,32 @@ static void a_stall_is_given_up(void **state)
 
 static void loopback_is_refused_unless_allowed(void **state)
 {
+	static const struct {
+		const char *host;
+		int error;
+	} hosts[] = {
+		{ "127.0.0.1", -EACCES },
+		{ "[::1]", -EACCES },
+		{ "2130706433", -EACCES },
+		{ "0x7f.0.0.1", -EACCES },
+		/* a name may lead elsewhere the next time */
+		{ "localhost", -EAGAIN },
+		{ "LOCALHOST", -EAGAIN },
+	};
 	struct fixture *f = *state;
 	char url[64];
 
 	f->conf.allow_loopback = false;
-	(void)snprintf(url, sizeof(url), "https://127.0.0.1:%u/media",
-		       (unsigned)f->peer.port);
-	(void)move_url(f, url);
-	assert_failed(f, -EACCES, TRANSFER_SOURCE);
+	for (size_t i = 0; i < COUNT_OF(hosts); i++) {
+		(void)snprintf(url, sizeof(url), "https://%s:%u/media",
+			       hosts[i].host, (unsigned)f->peer.port);
+		if (move_url(f, url)->error != hosts[i].error)
+			fail_msg("%s: %d (%s)", hosts[i].host,
+				 f->seen.result.error,
+				 f->seen.result.fault.text);
+		assert_failed(f, hosts[i].error, TRANSFER_SOURCE);
+		assert_true(f->seen.result.unreached);
+	}
 	(void)move(f, "/media"); /* http itself */
 	assert_failed(f, -EACCES, TRANSFER_SOURCE);
 	assert_int_equal(atomic_load(&f->peer.connections), 0);
