@@ -21,7 +21,7 @@ const KIB = 1024, MIB = 1024 * KIB;
 const NEAR = ["file", "S3 v4 https"];
 const plan = [
 	{ bytes: 256 * KIB, atOnce: 1, file: 32, s3: 128, only: NEAR },
-	{ bytes: 256 * KIB, atOnce: 64, file: 192, s3: 64, only: NEAR },
+	{ bytes: 256 * KIB, atOnce: 64, file: 384, s3: 128, only: NEAR },
 	{ bytes: 8 * MIB, atOnce: 1, file: 16, s3: 6 },
 	{ bytes: 8 * MIB, atOnce: 64, file: 64, s3: 64, only: NEAR },
 	{ bytes: 256 * MIB, atOnce: 1, file: 1, s3: 1, only: ["file"] },
