@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Roles with least rights for the two programs. Run it as the owner of the
+-- Roles with least rights for the two programs and for operators. Run it as the owner of the
 -- database after rushes-poller --migrate, and again after each upgrade:
 --	psql -d rushes -f roles.sql
 -- It may be run at any time; it changes nothing that is right already. The
@@ -21,6 +21,9 @@ BEGIN
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I',
                        current_database(), role_name);
     END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'rushes_operator') THEN
+        CREATE ROLE rushes_operator NOLOGIN;
+    END IF;
 END
 $$;
 
@@ -46,5 +49,10 @@ GRANT SELECT ON api_keys TO rushes_fcgi;
 GRANT INSERT, UPDATE ON providers, provider_gates TO rushes_poller;
 GRANT INSERT, UPDATE, DELETE ON provider_keys TO rushes_poller;
 GRANT DELETE ON executions, webhook_inbox TO rushes_poller;
+
+-- Operators and monitoring: may see which invariant does not hold of which
+-- job, and nothing else. GRANT rushes_operator TO whoever shall look.
+GRANT USAGE ON SCHEMA public TO rushes_operator;
+GRANT SELECT ON violations, violations_live TO rushes_operator;
 
 COMMIT;

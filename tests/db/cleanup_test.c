@@ -42,10 +42,6 @@ static void make_finished(struct pipeline *ret)
 	struct move stored =
 		fixture_move(ret->job[0], JOB_STORING, JOB_STORED, MOVE_ANY);
 
-	stored.media = "[{\"index\":0,\"key\":\"k\",\"url\":\"u\","
-		       "\"content_type\":\"image/png\",\"bytes\":1,"
-		       "\"sha256\":\"000102030405060708090a0b0c0d0e0f"
-		       "000102030405060708090a0b0c0d0e0f\"}]";
 	assert_int_equal(fixture_apply(db, &stored), MOVE_DONE);
 	fixture_bring(db, ret->job[1], "clean", JOB_COMPLETED);
 }

@@ -209,6 +209,11 @@ struct move fixture_move(const char *id, enum job_state was,
 		move.lease_ms = 60000;
 	if (move.becomes == JOB_STORING)
 		move.media_source = "[]";
+	if (event == JOB_STORED)
+		move.media = "[{\"index\":0,\"key\":\"k\",\"url\":\"u\","
+			     "\"content_type\":\"image/png\",\"bytes\":1,"
+			     "\"sha256\":\"000102030405060708090a0b0c0d0e0f"
+			     "000102030405060708090a0b0c0d0e0f\"}]";
 	if (move.becomes == JOB_FAILED) {
 		move.error_code = "tested";
 		move.billed = "no";
@@ -279,63 +284,18 @@ void fixture_bring(struct db *db, const char *id, const char *provider,
 		bring_step(db, id, steps[i].was, steps[i].event);
 }
 
+/* What tests write by hand says nothing of a start's outcome. */
 void fixture_check_invariants(void)
 {
-	static const struct {
-		const char *what;
-		const char *sql;
-	} rules[] = {
-		{ "execution counters equal their jobs",
-		  "SELECT count(*) FROM executions e WHERE NOT "
-		  "(jobs_completed, jobs_failed, jobs_cancelled, jobs_skipped) "
-		  "= (SELECT count(*) FILTER (WHERE status = "
-		  "'completed'), count(*) FILTER (WHERE status = 'failed'), "
-		  "count(*) FILTER (WHERE status = 'cancelled'), count(*) "
-		  "FILTER (WHERE status = 'skipped') FROM execution_jobs j "
-		  "WHERE j.execution_id = e.id)" },
-		{ "needs_left is the number of undelivered edges",
-		  "SELECT count(*) FROM execution_jobs j WHERE needs_left <> "
-		  "(SELECT count(*) FROM job_dependencies d WHERE d.child_id = "
-		  "j.id AND NOT d.delivered)" },
-		{ "slots in use are held by jobs",
-		  "SELECT count(*) FROM providers p WHERE in_use <> (SELECT "
-		  "count(*) FROM execution_jobs j WHERE j.provider = p.name "
-		  "AND holds_slot)" },
-		{ "no limit is exceeded",
-		  "SELECT count(*) FROM providers WHERE in_use > "
-		  "max_concurrent" },
-		{ "attempts have their rows",
-		  "SELECT count(*) FROM execution_jobs j WHERE attempt <> "
-		  "(SELECT count(*) FROM job_starts s WHERE s.job_id = j.id)" },
-		{ "who waits has not counted a parent that runs",
-		  "SELECT count(*) FROM job_dependencies d JOIN execution_jobs "
-		  "p ON p.id = d.parent_id JOIN execution_jobs c ON c.id = "
-		  "d.child_id WHERE d.delivered AND c.status = 'waiting' AND "
-		  "NOT job_is_terminal(p.status)" },
-		{ "an ended job with untold dependents is due",
-		  "SELECT count(*) FROM execution_jobs p WHERE "
-		  "job_is_terminal(status) AND next_poll_at IS NULL AND EXISTS "
-		  "(SELECT FROM job_dependencies d WHERE d.parent_id = p.id "
-		  "AND "
-		  "NOT delivered)" },
-		{ "jobs and edges have their execution and jobs",
-		  "SELECT (SELECT count(*) FROM execution_jobs j WHERE NOT "
-		  "EXISTS (SELECT FROM executions e WHERE e.id = "
-		  "j.execution_id)) + (SELECT count(*) FROM job_dependencies "
-		  "d WHERE 2 <> (SELECT count(*) FROM execution_jobs j WHERE "
-		  "j.id IN (d.parent_id, d.child_id)))" },
-		{ "what is told of jobs has its job",
-		  "SELECT count(*) FROM (SELECT job_id FROM job_starts UNION "
-		  "ALL SELECT job_id FROM job_events UNION ALL SELECT job_id "
-		  "FROM media UNION ALL SELECT job_id FROM webhook_inbox) t "
-		  "WHERE NOT EXISTS (SELECT FROM execution_jobs j WHERE j.id = "
-		  "t.job_id)" },
-		{ "nobody waits for nothing",
-		  "SELECT count(*) FROM execution_jobs WHERE status = "
-		  "'waiting' AND needs_left = 0" },
-	};
+	char *said = fixture_text(
+		"SELECT coalesce(string_agg(concat_ws(' ', invariant, "
+		"execution_id, job_id, detail), E'\n'), '') FROM violations "
+		"WHERE invariant NOT IN ('start_closed', 'paid_once')");
 
-	for (size_t i = 0; i < COUNT_OF(rules); i++)
-		CHECK_NUMBER(rules[i].what, fixture_number("%s", rules[i].sql),
-			     0);
+	assert_string_equal(said, "");
+	free(said);
+	CHECK_NUMBER("limits exceeded",
+		     fixture_number("SELECT count(*) FROM providers WHERE "
+				    "in_use > max_concurrent"),
+		     0);
 }

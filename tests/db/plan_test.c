@@ -22,6 +22,12 @@ static const struct {
 #define QUERY(name, params, text) { #name, text, params },
 #include "queries.inc"
 #undef QUERY
+	/* And as operators may ask at any time. */
+	{ "violations_live", "SELECT * FROM violations_live", 0 },
+	{ "violations of a day",
+	  "SELECT * FROM violations "
+	  "WHERE job_id >= uuid_at(now() - interval '1 day')",
+	  0 },
 };
 
 static PGconn *connect_as_programs_do(void)
@@ -47,7 +53,7 @@ static json_t *plan_of(PGconn *conn, size_t query)
 	PQclear(PQprepare(conn, queries[query].name, queries[query].text, 0,
 			  NULL));
 	used = (size_t)snprintf(text, sizeof(text),
-				"EXPLAIN (FORMAT JSON) EXECUTE %s",
+				"EXPLAIN (FORMAT JSON) EXECUTE \"%s\"",
 				queries[query].name);
 	for (int i = 0; i < queries[query].params; i++)
 		used += (size_t)snprintf(text + used, sizeof(text) - used,

@@ -61,7 +61,7 @@ static struct move random_move(const struct lane *lane,
 		move.error_code = NULL;
 		move.billed = NULL;
 	}
-	move.quiet = true;
+	move.quiet = move.becomes == lane->state;
 	return move;
 }
 
