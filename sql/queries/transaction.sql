@@ -18,7 +18,10 @@ ROLLBACK;
 -- A plan lasts as long as the connection, and was perhaps made while a table
 -- was still empty: so big tables are always entered by an index, row by row,
 -- whatever the planner believes of their size.
-SELECT set_config('plan_cache_mode', 'force_generic_plan', false),
+-- A program that is frozen in the middle of a transaction (a host that is
+-- paused) loses it, and with it the locks that all others wait for.
+SELECT set_config('idle_in_transaction_session_timeout', '10s', false),
+       set_config('plan_cache_mode', 'force_generic_plan', false),
        set_config('jit', 'off', false),
        set_config('enable_seqscan', 'off', false),
        set_config('random_page_cost', '0.01', false),

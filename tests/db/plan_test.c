@@ -194,9 +194,22 @@ static void no_plan_of_a_small_database_reads_a_table_whole(void **state)
 	db_close(db);
 }
 
+static void a_program_that_is_frozen_keeps_no_lock(void **state)
+{
+	PGconn *conn = connect_as_programs_do();
+	PGresult *result =
+		PQexec(conn, "SHOW idle_in_transaction_session_timeout");
+
+	(void)state;
+	assert_string_equal(PQgetvalue(result, 0, 0), "10s");
+	PQclear(result);
+	PQfinish(conn);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_program_that_is_frozen_keeps_no_lock),
 		cmocka_unit_test(no_plan_of_a_new_database_reads_a_table_whole),
 		cmocka_unit_test(
 			no_plan_of_a_small_database_reads_a_table_whole),
