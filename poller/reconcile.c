@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "poller/reconcile.h"
 
+#include "common/base/dice.h"
 #include "common/io/log.h"
+#include "common/model/backoff.h"
 #include "common/model/limits.h"
 #include "poller/ask.h"
 #include "poller/check.h"
@@ -20,7 +22,7 @@ enum {
 	/* A clock of theirs or a timer of ours that is early must not make
 	 * two looks of one. */
 	SLACK_MS = 1000,
-	PAGES_MOST = 20,
+	PAGES_MOST = 50,
 };
 
 int64_t reconcile_delay_ms(int64_t age_ms, int64_t most_ms)
@@ -91,7 +93,9 @@ void reconcile_wait(struct work *work, const struct provider_event *event)
 	move.quiet = true;
 	move.due_ms = reconcile_delay_ms(work->unknown_age_ms, most_ms(work));
 	if (event->retry_after_ms > move.due_ms)
-		move.due_ms = event->retry_after_ms;
+		move.due_ms =
+			backoff_delay_ms(FIRST_MS, FIRST_MS, 0,
+					 event->retry_after_ms, dice_uint32());
 	if (work->cancel_requested && confirm_ms < move.due_ms)
 		move.due_ms = confirm_ms > 0 ? confirm_ms : 0;
 	move.poll_attempts = work->poll_attempts + 1;

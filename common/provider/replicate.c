@@ -27,6 +27,8 @@
 enum {
 	VERSION_MAX = 64,
 	LIST_SKEW_MS = 60 * 1000, /* their clock against ours */
+	/* After the longest wait for the answer to a start, and the skew. */
+	LIST_SPAN_MS = 15 * 60 * 1000,
 };
 
 static bool is_version_id(const char *text)
@@ -177,12 +179,23 @@ static int cancel_request(const struct job *job,
 	return wire_request_done(&request, arena, ret, reterr_fault);
 }
 
+/* So long after the start, as it stands in a URL. */
+static const char *list_time(const struct job *job, int64_t ms,
+			     struct arena *arena)
+{
+	const char *time = wire_time(job->started_unix_ms + ms, arena);
+
+	return time ? text_to_percent(time, false, arena) : NULL;
+}
+
+/* Both ends are said: a start that is looked for a day later shall not be
+ * buried under a day's predictions. */
 static int list_request(const struct job *job, const struct provider_conf *conf,
 			const char *cursor, struct arena *arena,
 			struct http_request *ret, struct fault *reterr_fault)
 {
 	struct http_request request = { .method = HTTP_GET };
-	const char *since, *escaped;
+	const char *since, *until;
 	int r;
 
 	if (!job->webhook_url || job->started_unix_ms <= 0)
@@ -198,12 +211,14 @@ static int list_request(const struct job *job, const struct provider_conf *conf,
 					 "the list goes on elsewhere");
 		request.url = arena_strdup(arena, cursor);
 	} else {
-		since = wire_time(job->started_unix_ms - LIST_SKEW_MS, arena);
-		escaped = since ? text_to_percent(since, false, arena) : NULL;
-		if (escaped)
-			request.url = arena_printf(
-				arena, "%s/predictions?created_after=%s",
-				conf->base_url, escaped);
+		since = list_time(job, -LIST_SKEW_MS, arena);
+		until = list_time(job, LIST_SPAN_MS, arena);
+		if (since && until)
+			request.url =
+				arena_printf(arena,
+					     "%s/predictions?created_after=%s"
+					     "&created_before=%s",
+					     conf->base_url, since, until);
 	}
 
 	r = wire_authorize(&request, "Bearer", conf->credential, arena,
