@@ -26,5 +26,5 @@ int64_t backoff_delay_ms(int64_t first_ms, int64_t most_ms, uint32_t tries,
 	delay_ms = (int64_t)((uint64_t)(full_ms + 1) * dice >> 32);
 	if (delay_ms < BACKOFF_FLOOR_MS)
 		delay_ms = BACKOFF_FLOOR_MS;
-	return delay_ms > retry_after_ms ? delay_ms : retry_after_ms;
+	return retry_after_ms > 0 ? delay_ms + retry_after_ms : delay_ms;
 }

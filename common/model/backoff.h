@@ -15,8 +15,9 @@ enum {
  *
  * @first_ms        ceiling of the first wait; most_ms of all later ones
  * @tries           tries made so far; 0 before the first wait
- * @retry_after_ms  what the other side asked for; 0 if nothing. It raises
- *                  the result, also beyond most_ms, and never lowers it.
+ * @retry_after_ms  what the other side asked for; 0 if nothing. It comes on
+ *                  top, also beyond most_ms: many that were told the same
+ *                  moment shall not come back at it.
  * @dice            32 random bits; passed in so that tests are exact
  *
  * @return milliseconds. Values below 0 count as 0, above BACKOFF_MOST_MS as

@@ -206,36 +206,47 @@ static bool parse_date(const char *value, int64_t now_unix_s, int64_t *ret)
 	return false;
 }
 
-/* Any number of digits; more than we would wait for is all the same. */
-static bool parse_seconds(const char *value, int64_t *ret)
+/* Any number of digits; more than we would wait for is all the same. The
+ * RFC has whole seconds only, but a fraction is said by some who compute the
+ * wait, and not to be understood would be to come back too early. */
+static bool parse_seconds(const char *value, int64_t *ret_ms)
 {
-	int64_t seconds = 0;
+	int64_t ms = 0, part = 1000;
+	size_t digits;
 
-	if (*value == '\0')
+	digits = strspn(value, "0123456789");
+	if (digits == 0)
 		return false;
-	for (; *value != '\0'; value++) {
-		if (*value < '0' || *value > '9')
-			return false;
-		seconds = seconds * 10 + (*value - '0');
-		if (seconds > LIMIT_RETRY_AFTER_S)
-			seconds = LIMIT_RETRY_AFTER_S;
+	for (; digits > 0; digits--, value++) {
+		ms = ms * 10 + (*value - '0') * 1000;
+		if (ms > LIMIT_RETRY_AFTER_S * 1000)
+			ms = LIMIT_RETRY_AFTER_S * 1000;
 	}
-	*ret = seconds;
-	return true;
+	if (*value == '.' && value[1] != '\0') {
+		value++;
+		digits = strspn(value, "0123456789");
+		for (; digits > 0; digits--, value++) {
+			part /= 10;
+			ms += (*value - '0') * part;
+		}
+	}
+	*ret_ms = ms;
+	return *value == '\0';
 }
 
 bool retry_after_parse(const char *value, int64_t now_unix_s, int64_t *ret_ms)
 {
-	int64_t seconds, then_unix_s;
+	int64_t ms, then_unix_s;
 
-	if (!parse_seconds(value, &seconds)) {
+	if (!parse_seconds(value, &ms)) {
 		if (!parse_date(value, now_unix_s, &then_unix_s))
 			return false;
-		seconds = then_unix_s <= now_unix_s ? 0
-						    : then_unix_s - now_unix_s;
+		ms = then_unix_s <= now_unix_s
+			     ? 0
+			     : (then_unix_s - now_unix_s) * 1000;
 	}
-	if (seconds > LIMIT_RETRY_AFTER_S)
-		seconds = LIMIT_RETRY_AFTER_S;
-	*ret_ms = seconds * 1000;
+	if (ms > LIMIT_RETRY_AFTER_S * 1000)
+		ms = LIMIT_RETRY_AFTER_S * 1000;
+	*ret_ms = ms;
 	return true;
 }

@@ -140,6 +140,11 @@ test("every way to say when to come back", async () => {
   const date = (await refuse("date")).headers["retry-after"];
   assert.match(date, /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/);
   assert.ok(Math.abs(Date.parse(date) - Date.now() - 7000) < 2000);
+  assert.equal((await refuse("fraction")).headers["retry-after"], "7.5");
+  assert.match((await refuse("rfc850")).headers["retry-after"],
+    /^\w{6,9}, \d\d-\w{3}-\d\d \d\d:\d\d:\d\d GMT$/);
+  assert.match((await refuse("asctime")).headers["retry-after"],
+    /^\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}$/);
   assert.equal((await refuse("body")).json.retry_after, 7);
   assert.match((await refuse("text")).json.detail, /resets in ~7s\.$/);
   assert.equal((await refuse("reset")).headers["ratelimit-reset"], "7");

@@ -215,6 +215,22 @@ bool mischief_at_head(struct request *request)
 	return true;
 }
 
+/* The three forms of RFC 9110, 5.6.7; NULL: the word is another form. */
+static const char *date_format(const char *form)
+{
+	static const char *const formats[][2] = {
+		{ "date", "%a, %d %b %Y %H:%M:%S GMT" },
+		{ "rfc850", "%A, %d-%b-%y %H:%M:%S GMT" },
+		{ "asctime", "%a %b %e %H:%M:%S %Y" },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(formats); i++) {
+		if (strcmp(form, formats[i][0]) == 0)
+			return formats[i][1];
+	}
+	return NULL;
+}
+
 static void say_retry_after(struct request *request,
 			    const struct mischief *mischief, json_t *body)
 {
@@ -227,13 +243,16 @@ static void say_retry_after(struct request *request,
 	(void)snprintf(text, sizeof(text), "%lld", (long long)seconds);
 	if (strcmp(form, "seconds") == 0) {
 		reply_header(request, "Retry-After", text);
-	} else if (strcmp(form, "date") == 0) {
+	} else if (strcmp(form, "fraction") == 0) {
+		(void)snprintf(text, sizeof(text), "%lld.5",
+			       (long long)seconds);
+		reply_header(request, "Retry-After", text);
+	} else if (date_format(form)) {
 		time_t when = (time_t)(clock_unix_s() + seconds);
 		struct tm tm;
 
 		(void)gmtime_r(&when, &tm);
-		(void)strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT",
-			       &tm);
+		(void)strftime(text, sizeof(text), date_format(form), &tm);
 		reply_header(request, "Retry-After", text);
 	} else if (strcmp(form, "reset") == 0) {
 		reply_header(request, "ratelimit-remaining", "0");

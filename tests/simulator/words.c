@@ -63,7 +63,7 @@ static const struct word table[] = {
 	{ "request", "accepted",         KIND_BOOL, 0, 0, NULL },
 	{ "request", "retry_after_s",    KIND_INT, 0, 86400, NULL },
 	{ "request", "retry_after_form", KIND_CHOICE, 0, 0,
-	  "seconds date body text reset none" },
+	  "seconds fraction date rfc850 asctime body text reset none" },
 	{ "request", "hang",             KIND_BOOL, 0, 0, NULL },
 	{ "request", "drop",             KIND_CHOICE, 0, 0,
 	  "before after partial reused" },
