@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "poller/gate.h"
 
+#include "common/flow/advance.h"
 #include "common/io/log.h"
 #include "common/model/limits.h"
 #include "poller/look.h"
 #include "poller/query.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
-enum { REPORT_AFTER_MS = 500 };
+enum {
+	REPORT_AFTER_MS = 500,
+	/* After an outage, so much of the time is given to each job that
+	 * became due in it: at most 200 requests a second. */
+	SPREAD_GAP_MS = 5,
+	SPREAD_MOST = 5000, /* jobs of a state in one statement */
+	SPREAD_ROUNDS = 100,
+};
 
 void gate_note(struct provider_state *provider,
 	       const struct http_result *result)
@@ -32,6 +41,61 @@ bool gate_is_clean(const struct poller *poller)
 			return false;
 	}
 	return true;
+}
+
+/* One statement's worth. @return 0 and how many, or negative */
+static int spread_some(const struct provider_state *provider, int64_t before,
+		       struct arena *arena, int64_t *ret_count)
+{
+	static const enum job_state states[] = { JOB_QUEUED, JOB_START_UNKNOWN,
+						 JOB_PROCESSING };
+	_cleanup_(db_result_freep) PGresult *result = NULL;
+	struct poller *poller = provider->poller;
+	const char *names[COUNT_OF(states)];
+	int64_t windows[COUNT_OF(states)];
+	struct fault fault = { "" };
+	struct db_row row;
+	int r;
+
+	for (size_t i = 0; i < COUNT_OF(states); i++) {
+		names[i] = job_state_name(states[i]);
+		windows[i] = advance_longest_ms(poller->conf, provider->ops,
+						states[i]);
+	}
+
+	const char *params[] = {
+		provider->ops->name,
+		db_array_text(names, COUNT_OF(states), arena),
+		db_array_int64(windows, COUNT_OF(states), arena),
+		arena_printf(arena, "%d", SPREAD_GAP_MS),
+		arena_printf(arena, "%" PRId64, before),
+		arena_printf(arena, "%d", SPREAD_MOST),
+	};
+	if (arena_failed(arena))
+		return -ENOMEM;
+	r = query_run(poller, DB_job_spread, params, &result);
+	if (r < 0)
+		return r;
+	row = db_row(result, 0, arena);
+	*ret_count = db_row_int64(&row, "jobs");
+	r = db_row_end(&row, &fault);
+	return r < 0 ? query_note(poller, r, &fault) : 0;
+}
+
+/* Whoever became due while the breaker was open would be at the provider at
+ * once; a provider that comes back is the last that could bear it. */
+static void spread(const struct provider_state *provider)
+{
+	int64_t before = 0, count = SPREAD_MOST;
+
+	for (int i = 0; i < SPREAD_ROUNDS && count >= SPREAD_MOST; i++) {
+		_cleanup_(arena_freep) struct arena *arena =
+			arena_new(LIMIT_MIB);
+
+		if (!arena || spread_some(provider, before, arena, &count) < 0)
+			return;
+		before += count;
+	}
 }
 
 static int take_change(struct poller *poller, const PGresult *result, int index,
@@ -57,8 +121,10 @@ static int take_change(struct poller *poller, const PGresult *result, int index,
 	if (was_open && !is_open)
 		log_event(LOG_NOTICE, LOG_ID_PROVIDER_UP, &context,
 			  "the provider answers again");
-	if (was_open && !is_open)
+	if (was_open && !is_open) {
+		spread(poller_provider(poller, context.provider));
 		look_soon(poller);
+	}
 	return 0;
 }
 

@@ -7,7 +7,8 @@
 /*
  * Circuit breakers: what exchanges say about their providers is collected
  * and written twice a second; the database opens and closes the breaker for
- * all hosts (sql/queries/provider.sql).
+ * all hosts (sql/queries/provider.sql). When one closes, what became due
+ * meanwhile is spread over time again (sql/queries/spread.sql).
  */
 
 _must_check_ int gate_init(struct poller *poller, struct fault *reterr_fault);

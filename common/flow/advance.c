@@ -82,6 +82,16 @@ static const char *start_outcome(enum job_event event)
 	}
 }
 
+static int64_t poll_most_ms(const struct conf *conf,
+			    const struct provider_ops *ops)
+{
+	const struct provider_settings *settings =
+		conf_provider(conf, ops->name);
+
+	return settings && settings->poll_most_ms > 0 ? settings->poll_most_ms
+						      : ops->poll_most_ms;
+}
+
 int64_t advance_poll_delay_ms(const struct conf *conf,
 			      const struct provider_ops *ops, int32_t tries,
 			      int64_t retry_after_ms)
@@ -89,14 +99,18 @@ int64_t advance_poll_delay_ms(const struct conf *conf,
 	const struct provider_settings *settings =
 		conf_provider(conf, ops->name);
 	int64_t first_ms = ops->poll_first_ms;
-	int64_t most_ms = ops->poll_most_ms;
 
 	if (settings && settings->poll_first_ms > 0)
 		first_ms = settings->poll_first_ms;
-	if (settings && settings->poll_most_ms > 0)
-		most_ms = settings->poll_most_ms;
-	return backoff_delay_ms(first_ms, most_ms, (uint32_t)tries,
-				retry_after_ms, dice_uint32());
+	return backoff_delay_ms(first_ms, poll_most_ms(conf, ops),
+				(uint32_t)tries, retry_after_ms, dice_uint32());
+}
+
+int64_t advance_longest_ms(const struct conf *conf,
+			   const struct provider_ops *ops, enum job_state state)
+{
+	return state == JOB_PROCESSING ? poll_most_ms(conf, ops)
+				       : START_MOST_MS;
 }
 
 /* When a start is sent again. */

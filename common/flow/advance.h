@@ -56,6 +56,12 @@ int64_t advance_poll_delay_ms(const struct conf *conf,
 			      const struct provider_ops *ops, int32_t tries,
 			      int64_t retry_after_ms);
 
+/* The longest wait there is before a job in that state lets its provider be
+ * asked (again). */
+int64_t advance_longest_ms(const struct conf *conf,
+			   const struct provider_ops *ops,
+			   enum job_state state);
+
 /* media_source for a rendered event: JSON array of {"url", "content_type"}
  * or {"inline": index}. @return arena text, or NULL when it is full */
 const char *advance_media_source(const struct provider_event *event,
