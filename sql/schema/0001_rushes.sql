@@ -125,7 +125,7 @@ CREATE TABLE executions (
     CHECK (least(1, jobs_total - jobs_completed - jobs_failed
                     - jobs_cancelled - jobs_skipped)
            = (completed_at IS NULL)::integer)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
 
 CREATE UNIQUE INDEX executions_idempotency
     ON executions (owner, idempotency_key) WHERE idempotency_key IS NOT NULL;
