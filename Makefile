@@ -104,6 +104,7 @@ FUZZ_SRC     := $(filter-out %/replay.c,$(call sources,tests/fuzz))
 DB_HELP_SRC  := $(filter-out %_test.c,$(call sources,tests/db))
 BENCH_SRC    := $(call sources,tests/bench)
 SSRF_SRC     := $(call sources,tests/ssrf)
+FAULTS_SRC   := $(call sources,tests/faults)
 
 PROGRAMS := $(patsubst %,$(BUILD)/%,\
 	$(if $(wildcard fcgi/main.c),rushes-fcgi) \
@@ -113,21 +114,24 @@ TESTS    := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC) $(DB_SRC) $(STORE_SRC))
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRC))
 FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 FETCHER  := $(patsubst %.c,$(BUILD)/%,$(SSRF_SRC))
+SHIM     := $(patsubst %.c,$(BUILD)/%.so,$(FAULTS_SRC))
 GEN      := $(BUILD)/gen/queries.inc $(BUILD)/gen/migrations.inc
 ALL_SRC  := $(PURE_SRC) $(WORK_SRC) $(call sources,fcgi poller) \
 	$(SUPPORT_SRC) $(SIM_SRC) $(STACK_SRC) $(UNIT_SRC) $(DB_SRC) \
 	$(DB_HELP_SRC) $(STORE_SRC) $(BENCH_SRC) $(SSRF_SRC) \
+	$(FAULTS_SRC) \
 	$(call sources,tests/fuzz)
 HDRS     := $(sort $(shell find common fcgi poller tests -name '*.h' \
 	-not -path '*/node_modules/*'))
 
 # FORCE is phony so that .SECONDARY cannot make an intermediate file of it,
 # which would keep the recipe of $(BUILD)/flags from running.
-.PHONY: all tests benches fuzzers deps deps-check deps-lint deps-bench \
+.PHONY: all tests shim benches fuzzers deps deps-check deps-lint deps-bench \
 	deps-fuzz deps-systemd up down demo check check-headers check-systemd \
 	check-faults bench fuzz valgrind lint asan tsan install uninstall hooks help \
 	clean FORCE
 all: $(PROGRAMS)
+shim: $(SHIM)
 tests: all $(TESTS) $(FUZZERS) $(FETCHER)
 benches: all $(BENCHES)
 fuzzers: $(FUZZERS)
@@ -201,6 +205,11 @@ $(WORK_TESTS): %: %.o $(call obj,$(DB_HELP_SRC)) $(BUILD)/tests/support.a \
 $(BENCHES) $(FETCHER): %: %.o $(BUILD)/fcgi.a $(BUILD)/poller.a $(BUILD)/common.a
 	$(LINK) $^ $(ALL_LDLIBS)
 
+# Preloaded into programs under test, so it takes libc as it is.
+$(SHIM): %.so: %.o
+	$(call say,LINK,$@)$(CC) -shared -o $@ $<
+$(SHIM:.so=.o): CFLAGS += -fPIC -fvisibility=hidden -U_FORTIFY_SOURCE
+
 # With libFuzzer's own main() for "make fuzz", else with one that replays.
 $(FUZZERS): %: %.o $(if $(FUZZ_ENGINE),,$(call obj,tests/fuzz/replay.c)) \
 		$(BUILD)/fcgi.a $(BUILD)/common.a
@@ -258,7 +267,7 @@ check-systemd: deps-systemd
 	@tests/systemd/check.sh
 
 check-faults: deps-check
-	@$(again) all
+	@$(again) all shim
 	@tests/faults/check.sh
 
 bench: deps-bench

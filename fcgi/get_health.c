@@ -12,7 +12,7 @@ int get_healthz(struct worker *worker, const struct request *request,
 		struct reply *ret, struct fault *reterr_fault)
 {
 	struct json_out out = json_out_init(request->arena);
-	int64_t up_ms = clock_unix_ms() - worker->service->started_unix_ms;
+	int64_t up_ms = clock_monotonic_ms() - worker->service->started_ms;
 
 	json_out_open(&out, '{');
 	json_out_member(&out, "status", "ok");

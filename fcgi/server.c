@@ -204,7 +204,7 @@ static int open_service(struct running *running, struct fault *reterr_fault)
 	int r;
 
 	service->conf = running->conf;
-	service->started_unix_ms = clock_unix_ms();
+	service->started_ms = clock_monotonic_ms();
 	service->api_keys = api_keys_new();
 	service->webhook_keys = webhook_keys_new(running->conf);
 	if (!service->api_keys || !service->webhook_keys)

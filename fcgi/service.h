@@ -19,7 +19,7 @@ struct service {
 	struct api_keys *api_keys;
 	struct webhook_keys *webhook_keys;
 	struct committer *committer;
-	int64_t started_unix_ms;
+	int64_t started_ms; /* monotonic */
 };
 
 /* One a thread: a connection is for one thread at a time. */

@@ -18,24 +18,56 @@ enum {
 	SWEEP_EVERY_MS = 10 * 1000,
 	SLOTS_EVERY_MS = 60 * 1000,
 	OVERDUE_MOST = 500,
+	REPLAN_MOST = 500, /* of each lane */
 };
 
-static int release_expired(struct poller *poller, struct arena *arena)
+/* Run a statement that says how many jobs it changed. */
+static int run_counting(struct poller *poller, enum db_query query,
+			const char *const *params, struct arena *arena,
+			int64_t *ret_count)
 {
 	_cleanup_(db_result_freep) PGresult *result = NULL;
 	struct fault fault = { "" };
 	struct db_row row;
-	int64_t count;
 	int r;
 
-	r = query_run(poller, DB_job_release_expired, NULL, &result);
+	r = query_run(poller, query, params, &result);
 	if (r < 0)
 		return r;
 	row = db_row(result, 0, arena);
-	count = db_row_int64(&row, "jobs");
+	*ret_count = db_row_int64(&row, "jobs");
 	r = db_row_end(&row, &fault);
+	return r < 0 ? query_note(poller, r, &fault) : 0;
+}
+
+/* The database's clock may have been set back. */
+static int replan(struct poller *poller, struct arena *arena)
+{
+	char most[16];
+	const char *params[] = { most };
+	int64_t count = 0;
+	int r;
+
+	(void)snprintf(most, sizeof(most), "%d", REPLAN_MOST);
+	r = run_counting(poller, DB_job_replan, params, arena, &count);
+	if (r < 0 || count == 0)
+		return r;
+	log_event(LOG_WARNING, LOG_ID_LEASE_LOST, NULL,
+		  "%" PRId64 " jobs were planned too far ahead: the database's "
+		  "clock was set back; they are due now",
+		  count);
+	look_soon(poller);
+	return 0;
+}
+
+static int release_expired(struct poller *poller, struct arena *arena)
+{
+	int64_t count = 0;
+	int r;
+
+	r = run_counting(poller, DB_job_release_expired, NULL, arena, &count);
 	if (r < 0)
-		return query_note(poller, r, &fault);
+		return r;
 	if (count > 0) {
 		log_event(LOG_WARNING, LOG_ID_LEASE_LOST, NULL,
 			  "%" PRId64 " jobs were claimed and never started: "
@@ -183,7 +215,7 @@ static void sweep(struct poller *poller)
 	int64_t now_ms = clock_monotonic_ms();
 
 	if (!arena || !poller->configured || poller->database_lost ||
-	    release_expired(poller, arena) < 0 ||
+	    replan(poller, arena) < 0 || release_expired(poller, arena) < 0 ||
 	    fail_overdue(poller, arena) < 0)
 		return;
 	if (poller->swept && now_ms < poller->slots_checked_ms + SLOTS_EVERY_MS)

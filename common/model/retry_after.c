@@ -250,3 +250,12 @@ bool retry_after_parse(const char *value, int64_t now_unix_s, int64_t *ret_ms)
 	*ret_ms = ms;
 	return true;
 }
+
+int64_t retry_after_base(const char *date, int64_t now_unix_s)
+{
+	int64_t there_unix_s;
+
+	return date && parse_date(date, now_unix_s, &there_unix_s)
+		       ? there_unix_s
+		       : now_unix_s;
+}

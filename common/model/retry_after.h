@@ -17,4 +17,12 @@
  */
 bool retry_after_parse(const char *value, int64_t now_unix_s, int64_t *ret_ms);
 
+/**
+ * What a date from elsewhere is measured from: the clock there, if it says what
+ * that shows (RFC 9110, 6.6.1). Ours may be wrong.
+ *
+ * @date  value of the Date header; NULL without one
+ */
+int64_t retry_after_base(const char *date, int64_t now_unix_s);
+
 #endif

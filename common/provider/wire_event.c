@@ -53,10 +53,13 @@ int64_t wire_retry_after_ms(const struct http_response *response,
 {
 	const char *value = http_header_value(
 		response->header, response->header_count, "Retry-After");
+	const char *date = http_header_value(response->header,
+					     response->header_count, "Date");
 	int64_t ms = 0;
 
 	if (value)
-		(void)retry_after_parse(value, now_unix_s, &ms);
+		(void)retry_after_parse(
+			value, retry_after_base(date, now_unix_s), &ms);
 	return ms;
 }
 

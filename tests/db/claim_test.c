@@ -330,6 +330,59 @@ static void a_wrong_slot_counter_is_repaired(void **state)
 	fixture_check_invariants();
 }
 
+/* Everything below was written while the clock was a month ahead. */
+static void a_clock_that_was_set_back_delays_nothing(void **state)
+{
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	static const char *const most[] = { "500" };
+	struct claimed claimed[4];
+	struct fault fault = { "" };
+	struct pipeline jobs;
+
+	(void)state;
+	fixture_sql("INSERT INTO providers (name) VALUES ('month');"
+		    "INSERT INTO provider_gates (name, rate_starts, "
+		    "rate_period_s, tokens, tokens_at, failures, "
+		    "failing_since, open_until) VALUES ('month', 100, 1, 0, "
+		    "now() + interval '30 days', 9, now() + interval '30 days',"
+		    "now() + interval '30 days')");
+	fixture_submit(db, "month", "fail", &(const struct shape){ 3, NULL, 0 },
+		       &jobs);
+	fixture_bring(db, jobs.job[1], "month", JOB_PROCESSING);
+	fixture_sql("UPDATE execution_jobs SET lease_until = now() + interval "
+		    "'30 days' WHERE id = '%s'",
+		    jobs.job[1]);
+	fixture_sql("UPDATE execution_jobs SET next_poll_at = now() + interval "
+		    "'30 days' WHERE provider = 'month'");
+	/* what is due within the hour stays as it is planned */
+	fixture_sql("UPDATE execution_jobs SET next_poll_at = now() + interval "
+		    "'59 minutes' WHERE id = '%s'",
+		    jobs.job[2]);
+	assert_int_equal(
+		fixture_claim(db, "month", "queued", 4, 60000, claimed), 0);
+
+	if (db_run(db, DB_job_replan, most, &rows, &fault) != 0)
+		fail_msg("%s", fault.text);
+	assert_int_equal(fixture_number("SELECT count(*) FROM execution_jobs "
+					"WHERE provider = 'month' AND "
+					"next_poll_at > now()"),
+			 1);
+	assert_int_equal(fixture_number("SELECT count(*) FROM execution_jobs "
+					"WHERE provider = 'month' AND "
+					"lease_until > now()"),
+			 0);
+	/* the breaker has been open long enough: one probe */
+	assert_int_equal(
+		fixture_claim(db, "month", "processing", 4, 60000, claimed), 1);
+	fixture_sql("UPDATE provider_gates SET open_until = NULL, "
+		    "probing_until = NULL, failures = 0, "
+		    "tokens_at = now() - interval '1 s' WHERE name = 'month'");
+	assert_int_equal(
+		fixture_claim(db, "month", "queued", 4, 60000, claimed), 1);
+	assert_string_equal(claimed[0].id, jobs.job[0]);
+	fixture_check_invariants();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +395,7 @@ int main(void)
 		cmocka_unit_test(
 			what_no_lane_can_take_is_found_when_its_time_is_over),
 		cmocka_unit_test(a_wrong_slot_counter_is_repaired),
+		cmocka_unit_test(a_clock_that_was_set_back_delays_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, open_db, close_db);

@@ -20,12 +20,13 @@
 # provider: starts and looks that go wrong. cuts: a connection to PostgreSQL cut
 # after each byte. conflicts: serialization failures and deadlocks, raised in
 # each table and at commit. returns: how soon work goes on when PostgreSQL is
-# back. silence: a network that loses everything and says nothing. names: name
-# servers that fail, and names that lead where nobody may go.
+# back. silence: a network that loses everything and says nothing. clocks: set
+# by 30 days, ours and the database's. names: name servers that fail, and names
+# that lead where nobody may go.
 #
 # Not here: a crash before and after each single call (LD_PRELOAD), a full
-# disk, no descriptors or memory left, clocks that step, an S3 store that
-# misbehaves, and the herd after a provider's outage.
+# disk, no descriptors or memory left, an S3 store that misbehaves, and the
+# herd after a provider's outage.
 #
 # Logs of a stack whose run failed stay in $BUILD/tests/system.
 set -euo pipefail

@@ -129,8 +129,9 @@ function checkPaid(all) {
 	}
 }
 
-/* A dependent starts after its parents, and only if they completed. */
-function checkOrder(all) {
+/* A dependent starts after its parents, and only if they completed. Times can
+ * be compared unless the database's clock was set (stack.clockWasSet). */
+function checkOrder(stack, all) {
 	for (const job of all.values()) {
 		if (job.paid.length === 0)
 			continue;
@@ -140,7 +141,8 @@ function checkOrder(all) {
 
 			assert.equal(parent.status, "completed", what);
 			// the ledger's clock has whole milliseconds
-			assert.ok(Date.parse(job.paid[0].time) >=
+			assert.ok(stack.clockWasSet ||
+				Date.parse(job.paid[0].time) >=
 				Date.parse(parent.completed_at) - 1, what);
 		}
 	}
@@ -218,7 +220,7 @@ export async function judge(stack, fired) {
 	const ends = checkEnds(all);
 
 	checkPaid(all);
-	checkOrder(all);
+	checkOrder(stack, all);
 	await checkForgeries(stack, all);
 	const files = await checkStore(stack, all);
 	const starts = [...all.values()].flatMap((job) => job.paid).length;

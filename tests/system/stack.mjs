@@ -16,7 +16,7 @@ import { checkExecutions, checkStack, sanitizer } from "./invariants.mjs";
 export const root = path.resolve(
 	path.dirname(fileURLToPath(import.meta.url)), "../..");
 const script = path.join(root, "tests/stack/stack.sh");
-const build = path.resolve(root, process.env.BUILD ?? "build");
+export const build = path.resolve(root, process.env.BUILD ?? "build");
 
 export const terminal = new Set(["completed", "failed", "cancelled", "skipped"]);
 
@@ -145,8 +145,8 @@ export class Stack {
 
 		return {
 			...Object.fromEntries(kept),
-			...this.settings,
 			BUILD: build,
+			...this.settings,
 			STACK_DIR: path.join(this.dir, "stack"),
 		};
 	}

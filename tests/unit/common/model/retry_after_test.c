@@ -113,11 +113,33 @@ static void other_values_are_refused(void **state)
 	}
 }
 
+/* Ours may be a month ahead or behind. */
+static void a_date_is_measured_from_its_own_clock(void **state)
+{
+	enum { MONTH_S = 30 * 24 * 60 * 60 };
+	static const char there[] = "Sun, 06 Nov 1994 08:49:37 GMT";
+	static const char soon[] = "Sun, 06 Nov 1994 08:49:44 GMT";
+	const int64_t there_unix_s = 784111777;
+
+	(void)state;
+	for (int64_t off = -MONTH_S; off <= MONTH_S; off += MONTH_S) {
+		int64_t here = there_unix_s + off, ms = -1;
+
+		assert_int_equal(retry_after_base(there, here), there_unix_s);
+		assert_true(retry_after_parse(
+			soon, retry_after_base(there, here), &ms));
+		assert_int_equal(ms, 7000);
+		assert_int_equal(retry_after_base(NULL, here), here);
+		assert_int_equal(retry_after_base("yesterday", here), here);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(values_are_read),
 		cmocka_unit_test(other_values_are_refused),
+		cmocka_unit_test(a_date_is_measured_from_its_own_clock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,61 @@
+-- SPDX-License-Identifier: MIT
+-- What only a sweep puts right.
+
+-- name: job_replan
+-- params: most integer
+-- Nothing is planned further ahead than an hour, and no lease is longer. What
+-- is was written by a clock that has been set back since: it is due now, and
+-- so is what providers are spared until. Whoever still works on such a job has
+-- renewed its lease by the new clock, or is fenced off like anybody who did not.
+WITH stale AS MATERIALIZED (
+    SELECT job.id
+      FROM providers AS lane
+           CROSS JOIN unnest(ARRAY['queued', 'starting', 'start_unknown', 'processing',
+                                   'storing', 'completed', 'failed', 'cancelled', 'skipped'])
+               AS state (name)
+           CROSS JOIN LATERAL (
+               SELECT id
+                 FROM execution_jobs
+                WHERE provider = lane.name AND status = state.name
+                  AND next_poll_at > now() + interval '61 minutes'
+                ORDER BY next_poll_at DESC
+                LIMIT $1::integer
+                  FOR NO KEY UPDATE SKIP LOCKED
+           ) AS job
+), due AS (
+    UPDATE execution_jobs AS job
+       SET next_poll_at = now(), lease_until = least(job.lease_until, now())
+      FROM stale
+     WHERE job.id = ANY (ARRAY[stale.id])
+    RETURNING job.id
+), gate AS MATERIALIZED (
+    SELECT name
+      FROM provider_gates
+     WHERE (tokens_at > now() + interval '1 minute'
+            OR open_until > now() + interval '61 minutes'
+            OR probing_until > now() + interval '61 minutes')
+       AND (SELECT count(*) FROM due) >= 0
+     ORDER BY name
+       FOR NO KEY UPDATE
+), spared AS (
+    UPDATE provider_gates AS gates
+       SET tokens_at = least(gates.tokens_at, now()),
+           open_until = least(gates.open_until, now()),
+           probing_until = least(gates.probing_until, now()),
+           failing_since = least(gates.failing_since, now())
+      FROM gate
+     WHERE gates.name = gate.name
+), stray AS MATERIALIZED (
+    SELECT job_id, attempt
+      FROM job_starts
+     WHERE cancel_at > now() + interval '61 minutes'
+     ORDER BY cancel_at DESC
+     LIMIT $1::integer
+       FOR NO KEY UPDATE SKIP LOCKED
+), cancelled AS (
+    UPDATE job_starts AS start
+       SET cancel_at = now()
+      FROM stray
+     WHERE start.job_id = ANY (ARRAY[stray.job_id]) AND start.attempt = stray.attempt
+)
+SELECT count(*) AS jobs FROM due;
