@@ -18,6 +18,10 @@ enum {
 	AGAIN_MOST_MS = 10 * 60 * 1000,
 	/* Where the provider's copy does not live long. */
 	URGENT_MOST_MS = 2 * 60 * 1000,
+	/* The provider's host is not there at all: names and networks come
+	 * back, and trying costs nobody much. */
+	UNREACHED_LEAST_MS = 2 * 1000,
+	UNREACHED_SPREAD_MS = 13 * 1000,
 	/* Our own store turns us away: the operator must act. */
 	BARRED_LEAST_MS = 20 * 1000,
 	BARRED_SPREAD_MS = 40 * 1000,
@@ -88,17 +92,13 @@ static void fail(struct work *work, const char *code, const char *message)
 	work_fail(work, JOB_STORE_FAILED, code, message, JOB_BILLED_YES);
 }
 
-static void again(struct work *work, int64_t delay_ms, bool counts,
-		  const char *code, const char *message)
+/* Put off. @failures  to be written to the row; MOVE_KEEP: as it is */
+static void put_off(struct work *work, int64_t delay_ms, int32_t failures,
+		    const char *code, const char *message)
 {
 	struct move move = work_move(work, JOB_STORE_AGAIN);
 	const struct log_context context = work_context(work);
 
-	if (counts &&
-	    work->store_failures >= work->poller->conf->store_retries) {
-		fail(work, code, message);
-		return;
-	}
 	log_event(LOG_WARNING, LOG_ID_STORE_FAILED, &context,
 		  "storing failed (%s): %s; trying again in %d s", code,
 		  message, (int)((delay_ms + 999) / 1000));
@@ -106,8 +106,7 @@ static void again(struct work *work, int64_t delay_ms, bool counts,
 	move.error_code = code;
 	move.error_message = message;
 	move.detail = message;
-	if (counts)
-		move.store_failures = work->store_failures + 1;
+	move.store_failures = failures;
 	work_send(work, &move, NULL);
 }
 
@@ -120,14 +119,53 @@ static int64_t again_ms(const struct work *work)
 		(uint32_t)work->store_failures, 0, dice_uint32());
 }
 
+static void again(struct work *work, const char *code, const char *message)
+{
+	if (work->store_failures >= work->poller->conf->store_retries)
+		fail(work, code, message);
+	else
+		put_off(work, again_ms(work), work->store_failures + 1, code,
+			message);
+}
+
+/* Our own store is away: what was paid for waits for it as long as the
+ * provider keeps it. Counted are only so many that waits grow. */
+static void store_away(struct work *work, const char *message)
+{
+	int32_t most = (int32_t)work->poller->conf->store_retries / 2;
+
+	put_off(work, again_ms(work),
+		work->store_failures < most ? work->store_failures + 1
+					    : MOVE_KEEP,
+		"store_failed", message);
+}
+
+/* Trying again may help. */
+static void unavailable(struct work *work, const struct transfer_result *result,
+			const char *message)
+{
+	if (result->side == TRANSFER_STORE)
+		store_away(work, message);
+	else if (result->unreached && !work->deadline_passed)
+		put_off(work,
+			UNREACHED_LEAST_MS +
+				dice_uint32() % UNREACHED_SPREAD_MS,
+			MOVE_KEEP, "media_unavailable", message);
+	else
+		again(work,
+		      result->side == TRANSFER_SOURCE ? "media_unavailable"
+						      : "store_failed",
+		      message);
+}
+
 static void barred(struct work *work, const char *message)
 {
 	const struct log_context context = work_context(work);
 
 	log_event(LOG_ERR, LOG_ID_STORE_FAILED, &context,
 		  "our store does not let us in: %s", message);
-	again(work, BARRED_LEAST_MS + dice_uint32() % BARRED_SPREAD_MS, false,
-	      "store_refused", "our store refused the file");
+	put_off(work, BARRED_LEAST_MS + dice_uint32() % BARRED_SPREAD_MS,
+		MOVE_KEEP, "store_refused", "our store refused the file");
 }
 
 static void ask_again(struct complete *complete);
@@ -143,8 +181,6 @@ static void failed(struct complete *complete,
 		: result->side == TRANSFER_SOURCE ? "the provider's file"
 						  : "the transfer",
 		result->fault.text);
-	const char *code = result->side == TRANSFER_SOURCE ? "media_unavailable"
-							   : "store_failed";
 
 	if (!message)
 		message = "no memory";
@@ -164,7 +200,7 @@ static void failed(struct complete *complete,
 	case -EBADMSG:
 		/* Once more: it may have been cut where nobody could tell. */
 		if (work->store_failures == 0)
-			again(work, again_ms(work), true, "not_media", message);
+			again(work, "not_media", message);
 		else
 			fail(work, "not_media", message);
 		break;
@@ -175,7 +211,7 @@ static void failed(struct complete *complete,
 			fail(work, "media_refused", message);
 		break;
 	default:
-		again(work, again_ms(work), true, code, message);
+		unavailable(work, result, message);
 		break;
 	}
 }
@@ -298,7 +334,7 @@ static void take_answer(struct complete *complete,
 	if (event->kind != JOB_RENDERED ||
 	    sources_from_event(event, work->arena, &sources, &fault) < 0 ||
 	    sources.count < complete->sources.count) {
-		again(work, again_ms(work), true, "media_unavailable",
+		again(work, "media_unavailable",
 		      message ? message
 			      : "the provider did not name the files again");
 		return;
@@ -348,7 +384,7 @@ static void ask(struct work *work, provider_request_fn *build,
 	if (r == 0)
 		r = ask_send(work, &request, false, done);
 	if (r < 0)
-		again(work, again_ms(work), true, "media_unavailable",
+		again(work, "media_unavailable",
 		      fault.text[0] ? fault.text : "no memory");
 }
 

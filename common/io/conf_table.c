@@ -95,7 +95,7 @@ static const struct conf_row rows[] = {
 	NUMBER("LEASE_S", lease_s, "60", 5, 3600, "s", POLL, "how long a claim lasts unless it is renewed"),
 	NUMBER("START_GROUP", start_group, "16", 1, 1000, "jobs", POLL, "paid starts of one provider written ahead together"),
 	NUMBER("START_RETRIES", start_retries, "3", 0, 100, "times", BOTH, "retries of a start that was turned away in passing"),
-	NUMBER("STORE_RETRIES", store_retries, "8", 0, 100, "times", BOTH, "retries of storing"),
+	NUMBER("STORE_RETRIES", store_retries, "8", 0, 100, "times", BOTH, "retries of fetching a result"),
 	NUMBER("DEADLINE_S", deadline_s, "21600", 1, 7 * DAY_S, "s", BOTH, "total time of a job that does not say"),
 	NUMBER("RECONCILE_S", reconcile_s, "1800", 10, DAY_S, "s", BOTH, "how long to find out about a start nobody knows about"),
 	NUMBER("CANCEL_CONFIRM_S", cancel_confirm_s, "60", 1, 3600, "s", BOTH, "how long a provider may take to confirm a cancellation"),

@@ -299,7 +299,10 @@ static void on_put(CURLcode code, void *userdata)
 		judge(&put->wire, code, put->answer, put->answer_size, &fault);
 
 	(void)s3_put_free(put);
-	base.events->done(error, &fault, base.userdata);
+	/* Where we write there is nothing to be found: a bucket is missing, or
+	 * somebody answers who is no store. */
+	base.events->done(error == -ENOENT ? -EACCES : error, &fault,
+			  base.userdata);
 }
 
 static int on_resume(sd_event_source *source, void *userdata)

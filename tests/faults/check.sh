@@ -22,11 +22,10 @@
 # each table and at commit. returns: how soon work goes on when PostgreSQL is
 # back. silence: a network that loses everything and says nothing. clocks: set
 # by 30 days, ours and the database's. names: name servers that fail, and names
-# that lead where nobody may go.
+# that lead where nobody may go. store: an S3 store that misbehaves.
 #
 # Not here: a crash before and after each single call (LD_PRELOAD), a full
-# disk, no descriptors or memory left, an S3 store that misbehaves, and the
-# herd after a provider's outage.
+# disk, no descriptors or memory left, and the herd after a provider's outage.
 #
 # Logs of a stack whose run failed stay in $BUILD/tests/system.
 set -euo pipefail

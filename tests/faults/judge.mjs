@@ -173,7 +173,7 @@ async function checkForgeries(stack, all) {
 	}
 }
 
-/* Every file, on the disk itself. */
+/* Every file, on the disk itself, or where else stack.stored() finds it. */
 async function checkStore(stack, all) {
 	const files = await stack.query(`
 		SELECT m.job_id, m.attempt, m.index, m.key, m.bytes, m.sha256
@@ -183,7 +183,8 @@ async function checkStore(stack, all) {
 	const having = new Set(files.map((file) => file.job_id));
 
 	for (const file of files) {
-		const bytes = fs.readFileSync(path.join(stack.store, file.key));
+		const bytes = stack.stored ? await stack.stored(file.key) :
+			fs.readFileSync(path.join(stack.store, file.key));
 		const sha256 = createHash("sha256").update(bytes).digest("hex");
 		const served = all.get(file.job_id).paid.find(
 			(start) => start.attempt === file.attempt)

@@ -9,8 +9,8 @@ import { Stack, patience } from "./stack.mjs";
 /**
  * @param name  of the set, and of the folder its logs stay in on failure
  * @param {{settings?: object, concurrency?: number}} options  settings: the
- *	environment of the programs; concurrency: how many of the tests may run
- *	at once against this stack
+ *	environment of the programs, or what makes it first; concurrency: how
+ *	many of the tests may run at once against this stack
  * @param define  called with (test, stackOf): test(title, body, seconds)
  *	declares one, body is given the stack
  */
@@ -30,7 +30,9 @@ export function suite(name, options, define) {
 				});
 
 		before(async () => {
-			stack = await Stack.start(options.settings);
+			stack = await Stack.start(
+				typeof options.settings === "function" ?
+					await options.settings() : options.settings);
 		});
 		describe("tests", { concurrency: options.concurrency ?? 1 },
 			() => define(guarded));
