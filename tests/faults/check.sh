@@ -8,6 +8,7 @@
 #   QUICK=1                  100 kills rather than 2,000, and so on; minutes
 #   TESTS=PATTERN            those of its tests whose names match
 #   SEED=N                   repeat what chance decided; every run prints it
+#                            (without it or TESTS, those in "seeds" follow)
 #   FILES_AT_ONCE=3          how many runs side by side (1; QUICK: 3)
 #   BUILD=build PATIENCE=4   as for tests/system/run.sh
 #
@@ -17,15 +18,17 @@
 # kill -9 of API and pollers. webhooks: doubled, reordered, late, early, forged
 # and lost. postgres: restarts, backends ended and killed, a foreign
 # transaction, no connection free. zombies: pollers stopped past their lease.
-# provider: starts and looks that go wrong. cuts: a connection to PostgreSQL cut
-# after each byte. conflicts: serialization failures and deadlocks, raised in
-# each table and at commit. returns: how soon work goes on when PostgreSQL is
-# back. silence: a network that loses everything and says nothing. clocks: set
-# by 30 days, ours and the database's. names: name servers that fail, and names
-# that lead where nobody may go. store: an S3 store that misbehaves.
+# provider: starts and looks that go wrong. herd: everybody wants a provider
+# at once after its outage; Retry-After in each form. cuts: a connection to
+# PostgreSQL cut after each byte. conflicts: serialization failures and
+# deadlocks, raised in each table and at commit. returns: how soon work goes on
+# when PostgreSQL is back. silence: a network that loses everything and says
+# nothing. clocks: set by 30 days, ours and the database's. names: name servers
+# that fail, and names that lead where nobody may go. store: an S3 store that
+# misbehaves.
 #
 # Not here: a crash before and after each single call (LD_PRELOAD), a full
-# disk, no descriptors or memory left, and the herd after a provider's outage.
+# disk, and no descriptors or memory left.
 #
 # Logs of a stack whose run failed stay in $BUILD/tests/system.
 set -euo pipefail
@@ -51,5 +54,21 @@ code=0
 node --test --test-reporter=tap --test-concurrency="$at_once" \
 	${TESTS:+--test-name-pattern="$TESTS"} \
 	"${files[@]}" </dev/null | tee "$SYSTEM_TMP/tap" || code=$?
+
+# Seeds that once failed, unless one was given.
+wanted() {
+	local file
+	for file in "${files[@]}"; do
+		[ "$file" != "$here/$1.test.mjs" ] || return 0
+	done
+	return 1
+}
+while [ -z "${SEED:-}${TESTS:-}" ] && read -r name seed why; do
+	case $name in "" | "#"*) continue ;; esac
+	wanted "$name" || continue
+	echo "# $name again with SEED=$seed: $why"
+	SEED=$seed node --test --test-reporter=tap "$here/$name.test.mjs" \
+		</dev/null | tee -a "$SYSTEM_TMP/tap" || code=$?
+done <"$here/seeds"
 
 awk -v code="$code" -f tests/support/count-tap.awk "$SYSTEM_TMP/tap"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The one judge of every run with faults. Once all is quiet, the simulator's
 // ledger, the files in the store and the whole database must tell the same
-// story. What tests/system/invariants.mjs looks at is not repeated here.
+// story, and the operator's view of violations must be empty. judge.test.mjs
+// tells it each lie.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -9,6 +10,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { checkViolations } from "../system/invariants.mjs";
 import { Stack, until } from "../system/stack.mjs";
 
 /* A ledger of more starts than a test with hands would ever make. */
@@ -47,7 +49,7 @@ export async function quiet(stack, seconds) {
 async function gather(stack) {
 	const jobs = await stack.query(`
 		SELECT j.id, j.execution_id, j.name, j.provider, j.status,
-		       j.attempt, j.error_code, j.completed_at,
+		       j.attempt, j.error_code, j.completed_at, j.completed_via,
 		       (SELECT coalesce(json_agg(d.parent_id), '[]')
 		          FROM job_dependencies AS d
 		         WHERE d.child_id = j.id) AS parents
@@ -65,9 +67,28 @@ async function gather(stack) {
 	return all;
 }
 
+/* Did the provider tell us of this start, in any way there is? */
 const told = (start) => start.answered || start.listed > 0 ||
+	start.polls > 0 || start.results > 0 ||
 	start.deliveries.some((one) => one.kind !== "forged" &&
 		one.answer === 200);
+
+/* Nothing goes on, nobody holds anything, and no start is in the air. */
+async function checkLeft(stack) {
+	assert.deepEqual(await stack.query(`
+		SELECT id, status, lease_until, next_poll_at, holds_slot
+		  FROM execution_jobs
+		 WHERE NOT job_is_terminal(status) OR lease_until IS NOT NULL
+		    OR next_poll_at IS NOT NULL OR holds_slot
+		 LIMIT 10`), [], "jobs are left");
+	assert.deepEqual(await stack.query(
+		"SELECT name, in_use FROM providers WHERE in_use <> 0"), [],
+	"slots are left");
+	assert.deepEqual(await stack.query(`
+		SELECT job_id, attempt, outcome, cancel_at FROM job_starts
+		 WHERE outcome = 'open' OR cancel_at IS NOT NULL LIMIT 10`), [],
+	"starts are left");
+}
 
 /* No submission was lost, and none that was repeated counts twice. */
 async function checkSubmissions(stack) {
@@ -115,6 +136,10 @@ function checkEnds(all) {
 			ends.never_left++;
 		}
 	}
+	// what nobody could tell us of, counted by the provider's book alone
+	assert.equal(ends.may_have_been_billed, [...all.values()].filter(
+		(job) => job.paid.length > 0 && !told(job.paid.at(-1))).length,
+	"starts that nobody can know of");
 	return ends;
 }
 
@@ -125,7 +150,7 @@ function checkPaid(all) {
 			assert.ok(["failed", "canceled", "cancelled"].includes(
 				start.status), `paid twice: ${JSON.stringify(job)}`);
 		assert.equal(new Set(job.paid.map((one) => one.attempt)).size,
-			job.paid.length, JSON.stringify(job));
+			job.paid.length, `an attempt paid twice: ${JSON.stringify(job)}`);
 	}
 }
 
@@ -148,8 +173,15 @@ function checkOrder(stack, all) {
 	}
 }
 
-/* What a forged delivery claims is that the job failed. */
+/* What a forged delivery claims is that the job failed. And who says to have
+ * completed by webhook was sent a genuine one. */
 async function checkForgeries(stack, all) {
+	for (const job of all.values())
+		assert.ok(job.completed_via !== "webhook" || job.paid.some(
+			(start) => start.deliveries.some(
+				(one) => one.kind !== "forged")),
+		`no webhook was sent: ${JSON.stringify(job)}`);
+
 	const claims = await stack.query(`
 		SELECT job_id, attempt, event FROM job_events
 		 WHERE event IN ('provider_failed', 'provider_faltered',
@@ -214,7 +246,7 @@ export function checkLives(stack) {
  * @returns the figures that were printed
  */
 export async function judge(stack, fired) {
-	await stack.checkAll();
+	await checkLeft(stack);
 	await checkSubmissions(stack);
 
 	const all = await gather(stack);
@@ -224,8 +256,16 @@ export async function judge(stack, fired) {
 	checkOrder(stack, all);
 	await checkForgeries(stack, all);
 	const files = await checkStore(stack, all);
+
+	const begun = Date.now();
+
+	await checkViolations(stack);
+	const violations_ms = Date.now() - begun;
+
+	await stack.checkAll();
 	const starts = [...all.values()].flatMap((job) => job.paid).length;
-	const figures = { jobs: all.size, ...ends, starts, files, fired };
+	const figures = { jobs: all.size, ...ends, starts, files, violations_ms,
+		fired };
 
 	console.log(`judged: ${JSON.stringify(figures)}`);
 	for (const [fault, times] of Object.entries(fired))

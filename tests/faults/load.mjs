@@ -101,12 +101,20 @@ function words(file) {
 	return fs.readFileSync(file, "utf8").split("\0").filter(Boolean);
 }
 
+/* A test that failed leaves none behind, stopped or not. */
+const children = new Set();
+
+process.once("exit", () => {
+	for (const child of children)
+		child.kill("SIGKILL");
+});
+
 /**
  * A poller as another host would run it: no wake socket, started again as
- * soon as it ends. The activator knows the settings.
+ * soon as it ends. The activator knows the settings; more may be given.
  */
 export class Poller {
-	constructor(stack, name) {
+	constructor(stack, name, more = {}) {
 		const activator = `/proc/${stack.pid("activator")}`;
 		const argv = words(`${activator}/cmdline`);
 		const environment = Object.fromEntries(
@@ -120,7 +128,9 @@ export class Poller {
 		this.environment = {
 			...environment,
 			DATABASE_URL: argv[argv.indexOf("--poller-database") + 1],
+			...more,
 		};
+		this.name = name;
 		this.log = path.join(stack.logs, `${name}.log`);
 		this.stopped = false;
 		this.bad = [];
@@ -136,15 +146,18 @@ export class Poller {
 		});
 
 		fs.closeSync(log);
+		child.unref();
+		children.add(child);
 		this.child = child;
 		this.ended = new Promise((resolve) => {
 			child.once("exit", (status, signal) => {
+				children.delete(child);
 				if (status !== 0 && signal !== "SIGKILL")
 					this.bad.push(`${status ?? signal}`);
 				resolve();
 				if (!this.stopped)
 					setTimeout(() => this.stopped || this.start(),
-						status === 0 ? 500 : 50);
+						status === 0 ? 500 : 50).unref();
 			});
 		});
 	}
@@ -157,6 +170,7 @@ export class Poller {
 
 	async stop() {
 		this.stopped = true;
+		this.child.ref();
 		this.kill("SIGCONT");
 		this.kill("SIGTERM");
 		await this.ended;
