@@ -45,13 +45,11 @@ static bool take_length(const uint8_t **at, const uint8_t *end, size_t *ret)
 static bool params_are_sound(const uint8_t *params, size_t size)
 {
 	const uint8_t *at = params, *end = params + size;
-	size_t count = 0;
 
 	while (at < end) {
 		size_t name_bytes, value_bytes;
 
-		if (++count > HEAD_PARAMS_MAX ||
-		    !take_length(&at, end, &name_bytes) ||
+		if (!take_length(&at, end, &name_bytes) ||
 		    !take_length(&at, end, &value_bytes))
 			return false;
 		if (name_bytes == 0 || name_bytes > (size_t)(end - at) ||

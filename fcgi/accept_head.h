@@ -13,7 +13,6 @@
  */
 
 enum {
-	HEAD_PARAMS_MAX = 256, /* parameters of one request */
 	/* Enough for LIMIT_PARAMS_BYTES in small records with their headers. */
 	HEAD_LOOK_BYTES = 96 * 1024,
 };
@@ -33,7 +32,8 @@ enum head {
  *
  * Bad is: another role than responder, management records, a second request
  * in between, a wrong version, lengths beyond the limit or the end, NUL
- * bytes, more than HEAD_PARAMS_MAX parameters.
+ * bytes. How many parameters there are is serve.c's business: whoever sent too
+ * many headers is told so.
  */
 enum head head_check(const uint8_t *bytes, size_t size, uint8_t *scratch,
 		     size_t params_bytes_max, size_t *ret_bytes);

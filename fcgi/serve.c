@@ -108,6 +108,9 @@ static int handle(struct worker *worker, struct exchange *exchange,
 	size_t most;
 	int r;
 
+	if (request->header_count > LIMIT_HEADERS)
+		return refuse(request, ret, 431, "too_many_headers",
+			      "A request may have 128 header lines.");
 	r = find_route(request, &route, ret);
 	if (r == 0 && route->needs_key)
 		r = check_key(worker, request, ret, reterr_fault);

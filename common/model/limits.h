@@ -53,6 +53,7 @@ enum {
 	LIMIT_HEADER_BYTES = 8 * LIMIT_KIB,   /* one name and value */
 	LIMIT_HEADERS_BYTES = 64 * LIMIT_KIB, /* all of a request or answer */
 	LIMIT_PARAMS_BYTES = 64 * LIMIT_KIB,  /* FastCGI parameters */
+	LIMIT_HEADERS = 128,		      /* of one request */
 	LIMIT_API_KEY_BYTES = 128,
 	LIMIT_WEBHOOK_BODY_BYTES = 1 * LIMIT_MIB,
 	LIMIT_REDIRECTS = 3,	    /* of a download */

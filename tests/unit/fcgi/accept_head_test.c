@@ -110,20 +110,6 @@ static void too_much_is_bad(void **state)
 	for (int i = 0; i < 3; i++)
 		wire_record(&wire, FCGI_PARAMS, 1, piece, sizeof(piece));
 	CHECK_NUMBER("bytes", look(wire.size), HEAD_BAD);
-
-	wire.size = 0;
-	wire_head(&wire, "GET", "/", 0, NULL);
-	begin();
-	{
-		static struct wire params;
-
-		params.size = 0;
-		for (int i = 0; i <= HEAD_PARAMS_MAX; i++)
-			wire_pair(&params, "a", "b");
-		wire_record(&wire, FCGI_PARAMS, 1, params.bytes, params.size);
-		wire_record(&wire, FCGI_PARAMS, 1, "", 0);
-	}
-	CHECK_NUMBER("count", look(wire.size), HEAD_BAD);
 }
 
 static void other_records_are_bad(void **state)

@@ -238,6 +238,22 @@ static void bodies_and_their_headers_are_checked(void **state)
 	check_code("large", "body_too_large");
 }
 
+static void headers_are_counted(void **state)
+{
+	const char *extra[2 * (LIMIT_HEADERS + 1) + 1] = { NULL };
+
+	(void)state;
+	for (int i = 0; i < 2 * LIMIT_HEADERS; i += 2) {
+		extra[i] = "HTTP_A";
+		extra[i + 1] = "";
+	}
+	CHECK_NUMBER("all", ask_with("GET", "/healthz", NULL, extra), 200);
+	extra[2 * LIMIT_HEADERS] = "HTTP_A";
+	extra[2 * LIMIT_HEADERS + 1] = "";
+	CHECK_NUMBER("more", ask_with("GET", "/healthz", NULL, extra), 431);
+	check_code("more", "too_many_headers");
+}
+
 static void a_dry_run_needs_no_database(void **state)
 {
 	(void)state;
@@ -480,6 +496,7 @@ int main(void)
 		cmocka_unit_test(requests_are_refused_for_what_is_wrong),
 		cmocka_unit_test(keys_are_asked_for),
 		cmocka_unit_test(bodies_and_their_headers_are_checked),
+		cmocka_unit_test(headers_are_counted),
 		cmocka_unit_test(a_dry_run_needs_no_database),
 		cmocka_unit_test(liveness_needs_no_database_and_readiness_does),
 		cmocka_unit_test(what_cannot_be_committed_is_answered_503),
