@@ -11,6 +11,7 @@
 #   make tsan       all tests under ThreadSanitizer
 #   make check-faults   kills and other faults, judged by ledgers (QUICK=1)
 #   make bench      measure beside this machine's limits (CASE=, FULL=1)
+#   make soak       load for a while (MINUTES=3): does anything grow?
 #   make check-systemd  boot a real systemd, install, prove it there (root)
 #   make valgrind   the unit tests under valgrind
 #   make fuzz       break the parsers (TIME=60 s each, FUZZ=name for one)
@@ -128,8 +129,8 @@ HDRS     := $(sort $(shell find common fcgi poller tests -name '*.h' \
 # which would keep the recipe of $(BUILD)/flags from running.
 .PHONY: all tests shim benches fuzzers deps deps-check deps-lint deps-bench \
 	deps-fuzz deps-systemd up down demo check check-headers check-systemd \
-	check-faults bench fuzz valgrind lint asan tsan install uninstall hooks help \
-	clean FORCE
+	check-faults bench soak fuzz valgrind lint asan tsan install \
+	uninstall hooks help clean FORCE
 all: $(PROGRAMS)
 shim: $(SHIM)
 tests: all $(TESTS) $(FUZZERS) $(FETCHER)
@@ -273,6 +274,10 @@ check-faults: deps-check
 bench: deps-bench
 	@$(again) benches
 	@tests/bench/bench.sh $(CASE)
+
+soak: deps-bench
+	@$(again) all
+	@MINUTES='$(or $(MINUTES),3)' tests/soak/soak.sh
 
 valgrind: deps-lint
 	@$(again) tests
