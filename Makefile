@@ -82,7 +82,7 @@ ALL_CFLAGS   = -std=gnu17 -fPIE -fno-common -fno-strict-aliasing \
 	-fno-delete-null-pointer-checks $(WARNINGS) $(HARDEN) $(CFLAGS) $(SAN)
 ALL_LDFLAGS  = -pie -Wl,--as-needed $(LDHARDEN) $(LDFLAGS)
 LINK         = $(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@
-ALL_LDLIBS   = -lfcgi -ls3 $(PKG_LIBS) -lpthread -lm $(LDLIBS)
+ALL_LDLIBS   = -lfcgi $(PKG_LIBS) -lpthread -lm $(LDLIBS)
 PURE_LDLIBS  = $(shell pkg-config --libs jansson libcrypto)
 
 # ---- what is in the tree -----------------------------------------------

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/base/text.h"
 #include "common/io/store_s3.h"
+#include "common/io/store_s3_v2_library.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libs3.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +23,7 @@
  */
 
 struct v2 {
+	const struct libs3 *libs3;
 	S3BucketContext bucket;
 };
 
@@ -51,7 +52,9 @@ static int v2_open(struct store *store, struct fault *reterr_fault)
 		"HTTPS_PROXY", "ALL_PROXY",   "HTTP_PROXY",
 	};
 	const struct conf *conf = store->conf;
+	const struct libs3 *libs3;
 	struct v2 *v2;
+	int r;
 
 	if (!text_starts_with(conf->s3_url, "http://"))
 		return fault_set(reterr_fault, -EINVAL,
@@ -60,13 +63,17 @@ static int v2_open(struct store *store, struct fault *reterr_fault)
 	/* Nobody else in these programs uses a proxy, or may. */
 	for (size_t i = 0; i < COUNT_OF(proxies); i++)
 		(void)unsetenv(proxies[i]);
+	r = libs3_open(&libs3, reterr_fault);
+	if (r < 0)
+		return r;
 	v2 = calloc(1, sizeof(*v2));
 	if (!v2)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
-	if (S3_initialize("rushes", S3_INIT_ALL, NULL) != S3StatusOK) {
+	if (libs3->initialize("rushes", S3_INIT_ALL, NULL) != S3StatusOK) {
 		free(v2);
 		return fault_set(reterr_fault, -ENOMEM, "libs3: no memory");
 	}
+	v2->libs3 = libs3;
 	v2->bucket = (S3BucketContext){
 		.hostName = conf->s3_url + strlen("http://"),
 		.bucketName = conf->store_bucket,
@@ -82,14 +89,18 @@ static int v2_open(struct store *store, struct fault *reterr_fault)
 
 static void v2_close(struct store *store)
 {
-	S3_deinitialize();
-	free(store->state);
+	struct v2 *v2 = store->state;
+
+	v2->libs3->deinitialize();
+	free(v2);
 }
 
 /* What libs3 says, in our words. */
-static int judge(S3Status status, struct fault *reterr_fault)
+static int judge(const struct store *store, S3Status status,
+		 struct fault *reterr_fault)
 {
-	const char *name = S3_get_status_name(status);
+	const struct v2 *v2 = store->state;
+	const char *name = v2->libs3->get_status_name(status);
 	int r;
 
 	if (status == S3StatusOK)
@@ -101,7 +112,7 @@ static int judge(S3Status status, struct fault *reterr_fault)
 		return -ENOENT;
 	/* What store_s3_error() does not know is a matter of taste: libs3
 	 * knows which of its own words may pass. */
-	if (r == -EAGAIN && !S3_status_is_retryable(status) &&
+	if (r == -EAGAIN && !v2->libs3->status_is_retryable(status) &&
 	    status != S3StatusNameLookupError &&
 	    status != S3StatusFailedToConnect &&
 	    status != S3StatusConnectionFailed &&
@@ -156,7 +167,7 @@ static void put_complete(S3Status status, const S3ErrorDetails *details,
 	struct v2_put *put = userdata;
 
 	(void)details;
-	put->error = judge(status, &put->fault);
+	put->error = judge(put->base.store, status, &put->fault);
 }
 
 static void run_put(struct store_work *work)
@@ -176,8 +187,9 @@ static void run_put(struct store_work *work)
 
 	put->error = fault_set(&put->fault, -EAGAIN, "S3 store: no answer");
 	if (!atomic_load(&put->cancelled))
-		S3_put_object(&v2->bucket, put->key, (uint64_t)put->bytes,
-			      &properties, NULL, &handler, put);
+		v2->libs3->put_object(&v2->bucket, put->key,
+				      (uint64_t)put->bytes, &properties, NULL,
+				      &handler, put);
 }
 
 static void finish_put(struct store_work *work)
@@ -298,7 +310,8 @@ static void read_complete(S3Status status, const S3ErrorDetails *details,
 	else if (content->error < 0)
 		(void)fault_set(&content->fault, 0, "S3 store: no memory");
 	else
-		content->error = judge(status, &content->fault);
+		content->error =
+			judge(read->base.store, status, &content->fault);
 }
 
 static void run_read(struct store_work *work)
@@ -312,7 +325,8 @@ static void run_read(struct store_work *work)
 		.getObjectDataCallback = take,
 	};
 
-	S3_get_object(&v2->bucket, read->key, NULL, 0, 0, NULL, &handler, read);
+	v2->libs3->get_object(&v2->bucket, read->key, NULL, 0, 0, NULL,
+			      &handler, read);
 }
 
 static void finish_read(struct store_work *work)
