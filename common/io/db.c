@@ -34,7 +34,8 @@ static const struct {
 struct db {
 	char *conninfo;
 	char *program;
-	PGconn *conn; /* NULL before the first success */
+	PGconn *conn;		     /* NULL before the first success */
+	bool prepared[DB_QUERY_MAX]; /* on this connection */
 };
 
 static PGconn *connection_free(PGconn *conn)
@@ -59,13 +60,6 @@ static int fault_from(struct fault *fault, int code, const char *what,
 	while (length > 0 && message[length - 1] == '\n')
 		length--;
 	return fault_set(fault, code, "%s: %.*s", what, (int)length, message);
-}
-
-/* The migrations' own statements cannot be prepared before there is a table
- * to speak of, and are not needed after. */
-static bool is_for_migration(int query)
-{
-	return strncmp(queries[query].name, "migration_", 10) == 0;
 }
 
 /*
@@ -98,90 +92,45 @@ static PGconn *connect_now(const char *conninfo, const char *program)
 	return conn;
 }
 
-/* Send all PREPAREs and DESCRIBEs at once: one round trip instead of two a
- * statement, which a poller that is started for one job feels. */
-static bool send_prepares(PGconn *conn)
+/* Run one by its text and parameters. */
+static int run_text(PGconn *conn, enum db_query query,
+		    const char *const *params, PGresult **ret,
+		    struct fault *reterr_fault)
 {
-	if (!PQsendQueryParams(conn, queries[DB_session_begin].text, 0, NULL,
-			       NULL, NULL, NULL, 0))
-		return false;
-	for (int query = 0; query < DB_QUERY_MAX; query++) {
-		if (is_for_migration(query))
-			continue;
-		if (!PQsendPrepare(conn, queries[query].name,
-				   queries[query].text, 0, NULL) ||
-		    !PQsendDescribePrepared(conn, queries[query].name))
-			return false;
-	}
-	return PQpipelineSync(conn) == 1;
-}
+	_cleanup_(db_result_freep) PGresult *result =
+		PQexecParams(conn, queries[query].text, queries[query].params,
+			     NULL, params, NULL, NULL, 0);
+	ExecStatusType status = PQresultStatus(result);
 
-/* The results of one query's pair; each is followed by a NULL. */
-static int read_prepared(PGconn *conn, int query, struct fault *reterr_fault)
-{
-	_cleanup_(db_result_freep) PGresult *made = PQgetResult(conn);
-	_cleanup_(db_result_freep) PGresult *seen = NULL;
-
-	(void)PQgetResult(conn);
-	seen = PQgetResult(conn);
-	(void)PQgetResult(conn);
-
-	if (PQstatus(conn) != CONNECTION_OK)
-		return fault_from(reterr_fault, -EAGAIN, queries[query].name,
-				  PQerrorMessage(conn));
-	if (PQresultStatus(made) != PGRES_COMMAND_OK)
-		return fault_from(reterr_fault, -EPROTO, queries[query].name,
-				  PQresultErrorMessage(made));
-	if (PQnparams(seen) != queries[query].params)
-		return fault_set(reterr_fault, -EPROTO,
-				 "%s: %d parameters declared, %d used",
-				 queries[query].name, queries[query].params,
-				 PQnparams(seen));
+	if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
+		return fault_from(reterr_fault,
+				  PQstatus(conn) == CONNECTION_OK ? -EPROTO
+								  : -EAGAIN,
+				  queries[query].name, PQerrorMessage(conn));
+	*ret = TAKE_PTR(result);
 	return 0;
 }
 
-/* How it plans, which comes first. */
-static int read_settings(PGconn *conn, struct fault *reterr_fault)
+/* How a session plans, and whether the schema is what the statements were
+ * written for: one round trip. Newer is good, for hosts are upgraded one after
+ * the other. */
+static int begin_session(PGconn *conn, struct fault *reterr_fault)
 {
-	_cleanup_(db_result_freep) PGresult *set = PQgetResult(conn);
+	_cleanup_(db_result_freep) PGresult *result = NULL;
+	const char *version;
+	int r;
 
-	(void)PQgetResult(conn);
-	return PQresultStatus(set) == PGRES_TUPLES_OK
-		       ? 0
-		       : fault_from(reterr_fault, -EAGAIN, "session",
-				    PQerrorMessage(conn));
-}
-
-static int prepare_all(PGconn *conn, struct fault *reterr_fault)
-{
-	int first_error;
-
-	if (!PQenterPipelineMode(conn) || !send_prepares(conn))
-		return fault_from(reterr_fault, -EAGAIN, "prepare",
-				  PQerrorMessage(conn));
-	first_error = read_settings(conn, reterr_fault);
-	if (first_error < 0)
-		return first_error;
-	for (int query = 0; query < DB_QUERY_MAX; query++) {
-		struct fault fault = { "" };
-		int r;
-
-		if (is_for_migration(query))
-			continue;
-		r = read_prepared(conn, query, &fault);
-		if (r < 0 && first_error == 0) {
-			first_error = r;
-			(void)fault_set(reterr_fault, r, "%s", fault.text);
-		}
-		if (r == -EAGAIN)
-			return r;
-	}
-	db_result_free(PQgetResult(conn)); /* of the sync */
-	(void)PQgetResult(conn);
-	if (first_error == 0 && !PQexitPipelineMode(conn))
-		return fault_from(reterr_fault, -EAGAIN, "prepare",
-				  PQerrorMessage(conn));
-	return first_error;
+	r = run_text(conn, DB_session_begin, NULL, &result, reterr_fault);
+	if (r < 0)
+		return r;
+	version = PQgetvalue(result, 0, PQfnumber(result, "version"));
+	if (strtol(version, NULL, 10) < db_schema_version())
+		return fault_set(reterr_fault, -EPROTO,
+				 "the database's schema is at version %s, this "
+				 "program is made for %d; rushes-poller "
+				 "--migrate brings it up to date",
+				 version, db_schema_version());
+	return 0;
 }
 
 static int reconnect(struct db *db, struct fault *reterr_fault)
@@ -196,9 +145,10 @@ static int reconnect(struct db *db, struct fault *reterr_fault)
 	if (PQstatus(conn) != CONNECTION_OK)
 		return fault_from(reterr_fault, -EAGAIN, "database",
 				  PQerrorMessage(conn));
-	r = prepare_all(conn, reterr_fault);
+	r = begin_session(conn, reterr_fault);
 	if (r < 0)
 		return r;
+	memset(db->prepared, 0, sizeof(db->prepared));
 	db->conn = TAKE_PTR(conn);
 	return 0;
 }
@@ -310,6 +260,24 @@ static void notice_hangup(const struct db *db)
 	}
 }
 
+/* When it is first run: a poller that is started for one job uses few of
+ * them, and to prepare them all takes longer than to run those. */
+static int prepare(struct db *db, enum db_query query,
+		   struct fault *reterr_fault)
+{
+	_cleanup_(db_result_freep) PGresult *result = PQprepare(
+		db->conn, queries[query].name, queries[query].text, 0, NULL);
+	int r;
+
+	if (PQresultStatus(result) == PGRES_COMMAND_OK) {
+		db->prepared[query] = true;
+		return 0;
+	}
+	r = error_kind(db->conn, result);
+	return fault_from(reterr_fault, r == DB_E_DATA ? -EPROTO : r,
+			  queries[query].name, PQerrorMessage(db->conn));
+}
+
 int db_run(struct db *db, enum db_query query, const char *const *params,
 	   PGresult **ret, struct fault *reterr_fault)
 {
@@ -320,6 +288,11 @@ int db_run(struct db *db, enum db_query query, const char *const *params,
 		notice_hangup(db);
 	if (!db_connected(db)) {
 		r = reconnect(db, reterr_fault);
+		if (r < 0)
+			return r;
+	}
+	if (!db->prepared[query]) {
+		r = prepare(db, query, reterr_fault);
 		if (r < 0)
 			return r;
 	}
@@ -344,23 +317,17 @@ int db_rows(const PGresult *result)
 
 /* ---- migrations --------------------------------------------------------- */
 
-static int run_text(PGconn *conn, enum db_query query,
+/* For what a migration needs, of which only the number of rows matters. */
+static int run_step(PGconn *conn, enum db_query query,
 		    const char *const *params, int *ret_rows,
 		    struct fault *reterr_fault)
 {
-	_cleanup_(db_result_freep) PGresult *result =
-		PQexecParams(conn, queries[query].text, queries[query].params,
-			     NULL, params, NULL, NULL, 0);
-	ExecStatusType status = PQresultStatus(result);
+	_cleanup_(db_result_freep) PGresult *result = NULL;
+	int r = run_text(conn, query, params, &result, reterr_fault);
 
-	if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
-		return fault_from(reterr_fault,
-				  PQstatus(conn) == CONNECTION_OK ? -EPROTO
-								  : -EAGAIN,
-				  queries[query].name, PQerrorMessage(conn));
-	if (ret_rows)
+	if (r == 0 && ret_rows)
 		*ret_rows = PQntuples(result);
-	return 0;
+	return r;
 }
 
 static int apply_migration(PGconn *conn, size_t i, const char *version,
@@ -370,17 +337,17 @@ static int apply_migration(PGconn *conn, size_t i, const char *version,
 	_cleanup_(db_result_freep) PGresult *result = NULL;
 	int r;
 
-	r = run_text(conn, DB_transaction_begin, NULL, NULL, reterr_fault);
+	r = run_step(conn, DB_transaction_begin, NULL, NULL, reterr_fault);
 	if (r < 0)
 		return r;
 	result = PQexec(conn, migrations[i].text);
 	if (PQresultStatus(result) != PGRES_COMMAND_OK)
 		return fault_from(reterr_fault, -EPROTO, migrations[i].name,
 				  PQerrorMessage(conn));
-	r = run_text(conn, DB_migration_note, params, NULL, reterr_fault);
+	r = run_step(conn, DB_migration_note, params, NULL, reterr_fault);
 	if (r < 0)
 		return r;
-	return run_text(conn, DB_transaction_commit, NULL, NULL, reterr_fault);
+	return run_step(conn, DB_transaction_commit, NULL, NULL, reterr_fault);
 }
 
 int db_migrate(const char *conninfo, int *ret_applied,
@@ -398,9 +365,9 @@ int db_migrate(const char *conninfo, int *ret_applied,
 		return fault_from(reterr_fault, -EAGAIN, "database",
 				  conn ? PQerrorMessage(conn) : "no memory");
 	/* Held until the connection ends, whatever happens. */
-	r = run_text(conn, DB_migration_lock, NULL, NULL, reterr_fault);
+	r = run_step(conn, DB_migration_lock, NULL, NULL, reterr_fault);
 	if (r == 0)
-		r = run_text(conn, DB_migration_table, NULL, NULL,
+		r = run_step(conn, DB_migration_table, NULL, NULL,
 			     reterr_fault);
 	for (size_t i = 0; r == 0 && i < COUNT_OF(migrations); i++) {
 		char version[16];
@@ -409,7 +376,7 @@ int db_migrate(const char *conninfo, int *ret_applied,
 
 		(void)snprintf(version, sizeof(version), "%d",
 			       migrations[i].version);
-		r = run_text(conn, DB_migration_find, params, &rows,
+		r = run_step(conn, DB_migration_find, params, &rows,
 			     reterr_fault);
 		if (r < 0 || rows > 0)
 			continue;

@@ -12,9 +12,9 @@
 /*
  * PostgreSQL. The only file pair that knows libpq.
  *
- * Statements live in sql/queries/ and are prepared by name on connect; C
- * never contains SQL text. A struct db is one connection, for one thread at a
- * time; it comes back by itself after the server was away.
+ * Statements live in sql/queries/ and are prepared by name when they are first
+ * run; C never contains SQL text. A struct db is one connection, for one thread
+ * at a time; it comes back by itself after the server was away.
  */
 
 struct db;
@@ -42,8 +42,8 @@ enum {
  * @conninfo  libpq connection string or URI
  * @program   application_name in pg_stat_activity
  *
- * @return 0; -EPROTO when a statement does not fit the schema (migrations
- *	   missing); -EINVAL for a connection string that is none; -ENOMEM
+ * @return 0; -EPROTO for a schema older than ours (migrations missing);
+ *	   -EINVAL for a connection string that is none; -ENOMEM
  */
 _must_check_ int db_open(const char *conninfo, const char *program,
 			 struct db **ret, struct fault *reterr_fault);

@@ -11,10 +11,11 @@ COMMIT;
 ROLLBACK;
 
 -- name: session_begin
--- How our statements are planned, said once a connection. They are prepared
--- and take arrays, whose length the planner guesses: it takes a plan for one
--- element to be so much cheaper that it would plan anew each time, which costs
--- more than the statement. None runs long enough for machine code to pay.
+-- What a connection begins with: how our statements are planned, and which
+-- schema there is. They are prepared and take arrays, whose length the planner
+-- guesses: it takes a plan for one element to be so much cheaper that it would
+-- plan anew each time, which costs more than the statement. None runs long
+-- enough for machine code to pay.
 -- A plan lasts as long as the connection, and was perhaps made while a table
 -- was still empty: so big tables are always entered by an index, row by row,
 -- whatever the planner believes of their size.
@@ -25,4 +26,5 @@ SELECT set_config('idle_in_transaction_session_timeout', '10s', false),
        set_config('jit', 'off', false),
        set_config('enable_seqscan', 'off', false),
        set_config('random_page_cost', '0.01', false),
-       set_config('cpu_operator_cost', '0.0001', false);
+       set_config('cpu_operator_cost', '0.0001', false),
+       (SELECT coalesce(max(version), 0) FROM schema_migrations) AS version;
