@@ -14,16 +14,17 @@
 #include <inttypes.h>
 
 /* Jobs of one provider in hand at once, by their state. Starts are few: a
- * claim takes their slot, and they wait in groups for their turn. */
+ * claim takes their slot, and they wait in groups for their turn. Of those that
+ * are asked about a part waits for its answer, and a part to be written. */
 /* clang-format off */
 static const struct {
 	enum job_state state;
 	size_t most;
 } lanes[] = {
-	{ JOB_QUEUED,	     128 },
+	{ JOB_QUEUED,	     256 },
 	{ JOB_STARTING,	     256 },
 	{ JOB_START_UNKNOWN,  64 },
-	{ JOB_PROCESSING,    512 },
+	{ JOB_PROCESSING,   1024 },
 	{ JOB_STORING,	     128 },
 	{ JOB_COMPLETED,     256 },
 	{ JOB_FAILED,	     256 },
@@ -103,11 +104,13 @@ static void find_lanes(const struct poller *poller, bool ended_only,
 	}
 }
 
-bool claim_has_room(const struct poller *poller)
+bool claim_has_room(const struct poller *poller, size_t parts)
 {
 	for (size_t p = 0; p < poller->provider_count; p++) {
 		for (size_t l = 0; l < COUNT_OF(lanes); l++) {
-			if (room_in(poller, p, l) == 0)
+			size_t least = most_in(poller, p, l) / parts;
+
+			if (room_in(poller, p, l) < (least > 0 ? least : 1))
 				return false;
 		}
 	}
@@ -160,45 +163,70 @@ static void take_rows(struct poller *poller, const PGresult *result,
 		start_begin(poller, works, queued);
 }
 
-static int claim(struct poller *poller, bool ended_only, size_t *ret_count)
+/* @return whether there is anything to be asked; params are in the arena */
+static bool fill(const struct poller *poller, bool ended_only,
+		 struct arena *arena, const char **params)
+{
+	struct lane_arrays asked;
+
+	find_lanes(poller, ended_only, &asked);
+	params[0] = db_array_text(asked.provider, asked.count, arena);
+	params[1] = db_array_text(asked.status, asked.count, arena);
+	params[2] = db_array_int64(asked.most, asked.count, arena);
+	params[3] =
+		arena_printf(arena, "%" PRId64, poller->conf->lease_s * 1000);
+	return asked.count > 0;
+}
+
+static void on_claimed(struct query *query)
+{
+	struct poller *poller = query->poller;
+	claim_done_fn *const *done = query->userdata;
+
+	if (poller->closing)
+		return;
+	if (query->r >= 0)
+		take_rows(poller, query->result, query->arena);
+	(*done)(poller, query->r < 0 ? query->r : db_rows(query->result));
+}
+
+int claim_due(struct poller *poller, claim_done_fn *done)
+{
+	_cleanup_(query_freep) struct query *query =
+		query_new(poller, DB_job_claim);
+	claim_done_fn **place =
+		query ? arena_alloc(query->arena, sizeof(*place)) : NULL;
+
+	if (!place)
+		return -ENOMEM;
+	*place = done;
+	query->userdata = place;
+	if (!fill(poller, false, query->arena, query->params))
+		return 0;
+	if (arena_failed(query->arena))
+		return -ENOMEM;
+	query_send(TAKE_PTR(query), on_claimed);
+	return 1;
+}
+
+int claim_ended(struct poller *poller)
 {
 	_cleanup_(arena_freep) struct arena *arena =
 		arena_new(LIMIT_ARENA_TICK_BYTES);
 	_cleanup_(db_result_freep) PGresult *result = NULL;
-	struct lane_arrays asked;
+	const char *params[QUERY_PARAMS_MOST];
 	int r;
 
-	*ret_count = 0;
-	find_lanes(poller, ended_only, &asked);
-	if (asked.count == 0)
-		return 0;
 	if (!arena)
 		return -ENOMEM;
-
-	const char *params[] = {
-		db_array_text(asked.provider, asked.count, arena),
-		db_array_text(asked.status, asked.count, arena),
-		db_array_int64(asked.most, asked.count, arena),
-		arena_printf(arena, "%" PRId64, poller->conf->lease_s * 1000),
-	};
+	if (!fill(poller, true, arena, params))
+		return 0;
 	if (arena_failed(arena))
 		return -ENOMEM;
 	r = query_run(poller, DB_job_claim, params, &result);
-	if (r < 0)
-		return r;
-	*ret_count = (size_t)db_rows(result);
-	take_rows(poller, result, arena);
-	return 0;
-}
-
-int claim_due(struct poller *poller, size_t *ret_count)
-{
-	return claim(poller, false, ret_count);
-}
-
-int claim_ended(struct poller *poller, size_t *ret_count)
-{
-	return claim(poller, true, ret_count);
+	if (r >= 0)
+		take_rows(poller, result, arena);
+	return r;
 }
 
 int claim_next_due(struct poller *poller, int64_t *ret_due_ms)
@@ -230,7 +258,7 @@ int claim_next_due(struct poller *poller, int64_t *ret_due_ms)
 	due_ms = db_row_int64_or(&row, "due_ms", REST_NEVER);
 	r = db_row_end(&row, &fault);
 	if (r < 0)
-		return query_note(poller, r, &fault);
+		return query_note(poller, r, &fault, true);
 	*ret_due_ms = due_ms;
 	return 0;
 }

@@ -9,17 +9,22 @@
  * state.
  */
 
-/**
- * Claim what is due and there is room for, and begin with it.
- *
- * @ret_count  how many
- *
- * @return 0; negative when the database could not be asked
- */
-_must_check_ int claim_due(struct poller *poller, size_t *ret_count);
+/* @claimed  how many; negative when the database could not be asked */
+typedef void claim_done_fn(struct poller *poller, int claimed);
 
-/* The same for ended jobs alone, which are claimed to be settled. */
-_must_check_ int claim_ended(struct poller *poller, size_t *ret_count);
+/**
+ * Claim what is due and there is room for, beside the loop, and begin with it.
+ *
+ * @done  called from the loop after that
+ *
+ * @return 1, and done will be called; 0 when there is no room in any lane;
+ *	   -ENOMEM
+ */
+_must_check_ int claim_due(struct poller *poller, claim_done_fn *done);
+
+/* The same for ended jobs alone, which are claimed to be settled, at once.
+ * @return 0; negative when the database could not be asked */
+_must_check_ int claim_ended(struct poller *poller);
 
 /**
  * Milliseconds until a claim of the lanes that have room could find work;
@@ -29,7 +34,8 @@ _must_check_ int claim_ended(struct poller *poller, size_t *ret_count);
  */
 _must_check_ int claim_next_due(struct poller *poller, int64_t *ret_due_ms);
 
-/* Have all lanes room for more? */
-bool claim_has_room(const struct poller *poller);
+/* Have all lanes room: for the parts-th part of what they may hold, and for one
+ * at least? */
+bool claim_has_room(const struct poller *poller, size_t parts);
 
 #endif

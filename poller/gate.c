@@ -79,7 +79,7 @@ static int spread_some(const struct provider_state *provider, int64_t before,
 	row = db_row(result, 0, arena);
 	*ret_count = db_row_int64(&row, "jobs");
 	r = db_row_end(&row, &fault);
-	return r < 0 ? query_note(poller, r, &fault) : 0;
+	return r < 0 ? query_note(poller, r, &fault, true) : 0;
 }
 
 /* Whoever became due while the breaker was open would be at the provider at
@@ -110,7 +110,7 @@ static int take_change(struct poller *poller, const PGresult *result, int index,
 	int r = db_row_end(&row, &fault);
 
 	if (r < 0)
-		return query_note(poller, r, &fault);
+		return query_note(poller, r, &fault, true);
 	if (is_open && !was_open)
 		log_event(LOG_WARNING, LOG_ID_PROVIDER_DOWN, &context,
 			  "%" PRId64 " failures within %" PRId64 " s; nothing "

@@ -12,17 +12,23 @@
 #include "poller/renew.h"
 #include "poller/rest.h"
 #include "poller/settle.h"
+#include "poller/stop.h"
 #include "poller/stray.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/epoll.h>
 
 enum {
-	/* While a lane is full, room that is made is filled in batches. */
+	/* Where a lane is full, room is filled in batches: a quarter of it, or
+	 * what there is after a while. */
+	ROOM_PARTS = 4,
 	FULL_GAP_MS = 50,
 	SAY_EVERY_MS = 1000,
+	/* Claimed at once: much work. */
+	GROWN_JOBS = 64,
 	/* While there is always something to claim, what else may be due. */
 	ROUND_EVERY_MS = 1000,
 };
@@ -39,22 +45,30 @@ static void look_at(struct poller *poller, int64_t at_ms)
 
 static void look_by(struct poller *poller, int64_t at_ms)
 {
-	if (!poller->stopping && !poller->database_lost &&
-	    poller->look_at_ms > at_ms)
+	if (poller->claiming && poller->look_again_ms > at_ms)
+		poller->look_again_ms = at_ms;
+	else if (!poller->claiming && !poller->stopping &&
+		 !poller->database_lost && poller->look_at_ms > at_ms)
 		look_at(poller, at_ms);
+}
+
+/* Not before that: the more a look takes, the more goes into the next. */
+static int64_t soon_ms(const struct poller *poller)
+{
+	return poller->looked_at_ms + rest_gap_ms(poller->look_took_ms);
 }
 
 void look_soon(struct poller *poller)
 {
-	look_by(poller, poller->looked_at_ms + REST_GAP_MS);
+	look_by(poller, soon_ms(poller));
 }
 
 void look_in(struct poller *poller, int64_t due_ms)
 {
-	int64_t soon_ms = poller->looked_at_ms + REST_GAP_MS;
+	int64_t least_ms = soon_ms(poller);
 	int64_t at_ms = clock_monotonic_ms() + due_ms;
 
-	look_by(poller, at_ms > soon_ms ? at_ms : soon_ms);
+	look_by(poller, at_ms > least_ms ? at_ms : least_ms);
 }
 
 void look_after_work(struct poller *poller)
@@ -66,6 +80,8 @@ void look_after_work(struct poller *poller)
 	if (!busy && poller->stopping)
 		(void)sd_event_exit(poller->event, poller->exit_status);
 	else if (!busy)
+		look_soon(poller);
+	else if (poller->full && claim_has_room(poller, ROOM_PARTS))
 		look_soon(poller);
 	else if (poller->full)
 		look_by(poller, poller->looked_at_ms + FULL_GAP_MS);
@@ -129,36 +145,22 @@ static void drain(struct poller *poller)
 			  strerror(-count));
 }
 
-/* @return 0 and what was found; negative when the database is away */
-static int look_at_queue(struct poller *poller, size_t *ret_claimed)
+/* What else may be due, which is asked less often while there is always
+ * something to claim. @return 0; negative when the database is away */
+static int look_round(struct poller *poller, int claimed)
 {
-	_cleanup_(arena_freep) struct arena *arena = arena_new(LIMIT_MIB);
-	bool woken = poller->woken;
-	int r = arena ? 0 : -ENOMEM;
+	int r;
 
-	*ret_claimed = 0;
-	poller->woken = false;
-	if (r == 0 && !poller->configured)
-		r = configure(poller, arena);
-	if (r < 0)
-		return r;
-	/* What is already known first: a claim may not meet a job whose own
-	 * result is still waiting to be written. */
-	outbox_flush(poller);
-	if (woken)
-		renew_soon(poller);
-	r = claim_due(poller, ret_claimed);
-	if (r < 0)
-		return r;
 	settle_generations(poller);
-	keys_check(poller, woken);
 	/* What was claimed goes first: the next look comes soon, and asks. */
-	if (*ret_claimed > 0 &&
+	if (claimed > 0 &&
 	    clock_monotonic_ms() < poller->looked_round_ms + ROUND_EVERY_MS) {
 		poller->next_due_ms = 0;
 		return 0;
 	}
 	poller->looked_round_ms = clock_monotonic_ms();
+	keys_check(poller, poller->woken);
+	poller->woken = false;
 	r = stray_claim(poller);
 	if (r < 0)
 		return r;
@@ -196,16 +198,23 @@ static void rest(struct poller *poller, bool looked)
 			   poller->conf->poller_linger_s * 1000);
 }
 
-static void look(struct poller *poller)
+/* The second half of a look, after the claim. */
+static void look_on(struct poller *poller, int claimed)
 {
-	size_t claimed = 0;
 	int64_t delay_ms;
-	int r;
+	int r = claimed;
 
-	drain(poller);
-	(void)sd_event_source_set_enabled(poller->wake_source, SD_EVENT_ON);
-	r = look_at_queue(poller, &claimed);
+	poller->claiming = false;
+	poller->grown = poller->grown || claimed >= GROWN_JOBS;
+	if (poller->stopping) {
+		stop_give_back(poller);
+		look_after_work(poller);
+		return;
+	}
+	if (r >= 0)
+		r = look_round(poller, claimed);
 	poller->looked_at_ms = clock_monotonic_ms();
+	poller->look_took_ms = poller->looked_at_ms - poller->look_begun_ms;
 	if (r < 0) {
 		delay_ms = query_again_ms(poller);
 	} else {
@@ -216,9 +225,40 @@ static void look(struct poller *poller)
 					 poller->conf->poller_period_s * 1000,
 					 poller->idle_looks);
 	}
-	poller->full = !claim_has_room(poller);
+	poller->full = !claim_has_room(poller, POLLER_IN_HAND_MOST);
 	look_at(poller, poller->looked_at_ms + delay_ms);
-	rest(poller, r == 0);
+	if (poller->look_again_ms < soon_ms(poller))
+		look_soon(poller);
+	else
+		look_by(poller, poller->look_again_ms);
+	rest(poller, r >= 0);
+}
+
+static void look(struct poller *poller)
+{
+	_cleanup_(arena_freep) struct arena *arena = NULL;
+	int r = 0;
+
+	if (poller->claiming)
+		return; /* lingering; it is the look that is under way */
+	poller->look_again_ms = INT64_MAX;
+	poller->look_begun_ms = clock_monotonic_ms();
+	drain(poller);
+	(void)sd_event_source_set_enabled(poller->wake_source, SD_EVENT_ON);
+	if (!poller->configured) {
+		arena = arena_new(LIMIT_MIB);
+		r = arena ? configure(poller, arena) : -ENOMEM;
+	}
+	/* What is already known first: a claim may not meet a job whose own
+	 * result is still waiting to be written. */
+	outbox_flush(poller);
+	if (r >= 0 && poller->woken)
+		renew_soon(poller);
+	if (r >= 0)
+		r = claim_due(poller, look_on);
+	poller->claiming = r > 0;
+	if (r <= 0)
+		look_on(poller, r);
 }
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
@@ -244,6 +284,15 @@ static int on_linger(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+/* After much work what it took is given back, once there is none. */
+static void trim(struct poller *poller)
+{
+	if (!poller->grown || poller->works.count > 0 || poller->claiming)
+		return;
+	poller->grown = false;
+	(void)malloc_trim(0);
+}
+
 /* Jobs move on without a look, too. */
 static int on_say(sd_event_source *source, uint64_t usec, void *userdata)
 {
@@ -252,6 +301,7 @@ static int on_say(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)source;
 	(void)usec;
 	poller_say(poller);
+	trim(poller);
 	poller_arm(poller->say_timer, SAY_EVERY_MS);
 	return 0;
 }
@@ -292,6 +342,8 @@ int look_init(struct poller *poller, struct fault *reterr_fault)
 		return fault_set(reterr_fault, r,
 				 "the wake socket cannot be watched: %s",
 				 strerror(-r));
+	/* The first look is for those who woke us. */
+	poller->looked_round_ms = clock_monotonic_ms();
 	look_at(poller, clock_monotonic_ms());
 	poller_arm(poller->say_timer, SAY_EVERY_MS);
 	return 0;

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,6 +140,9 @@ static int run(const struct conf *conf)
 	int status, r;
 
 	block_signals();
+	/* The loop has one heap, all threads beside it another: each thread's
+	 * own would keep what that thread once needed. */
+	(void)mallopt(M_ARENA_MAX, 2);
 	if (conf_warning(conf))
 		log_event(LOG_WARNING, LOG_ID_ALLOW_LOOPBACK, NULL, "%s",
 			  conf_warning(conf));

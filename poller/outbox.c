@@ -2,17 +2,21 @@
 #include "poller/outbox.h"
 
 #include "common/io/log.h"
-#include "common/model/limits.h"
 #include "poller/look.h"
 #include "poller/poller.h"
 #include "poller/query.h"
 #include "poller/start.h"
 #include "poller/work.h"
+#include "poller/write.h"
 
 #include <errno.h>
 
 enum {
 	FLUSH_AFTER_MS = 25,
+	/* A batch of so many means that the next ones will come soon. Then
+	 * they are worth waiting for: a statement costs as much as twenty
+	 * rows, so at most one is written in FLUSH_AFTER_MS. */
+	BUSY_LEAST = 8,
 	FLUSH_MOST = 500, /* moves in one statement */
 };
 
@@ -82,72 +86,81 @@ static void take_result(struct work *work, const struct move_result *result)
 		work_free(work);
 }
 
-/* Write the first of the queue. @return moves_apply()'s */
-static int write_some(struct poller *poller)
+/* They stay. Nobody knows whether they were written: if so, the next time
+ * shows them as lost. */
+static void wait_for_database(struct write *write)
 {
-	_cleanup_(arena_freep) struct arena *arena =
-		arena_new(LIMIT_ARENA_TICK_BYTES);
-	struct moves_effect effect = { 0 };
-	struct fault fault = { "" };
-	struct move_result *results;
-	struct work **works;
-	struct move *moves;
-	size_t count = 0;
-	int r;
+	struct poller *poller = write->poller;
 
-	if (!arena)
-		return -ENOMEM;
-	moves = arena_alloc(arena, FLUSH_MOST * sizeof(*moves));
-	results = arena_alloc(arena, FLUSH_MOST * sizeof(*results));
-	works = arena_alloc(arena, FLUSH_MOST * sizeof(struct work *));
-	if (arena_failed(arena))
-		return -ENOMEM;
-	for (struct work *work = poller->outbox.first;
-	     work && count < FLUSH_MOST; work = work->queue_next) {
-		works[count] = work;
-		moves[count++] = work->move;
+	for (size_t i = 0; i < write->count; i++)
+		work_enqueue(&poller->outbox, write->works[i]);
+	poller->outbox_waits = true;
+	(void)sd_event_source_set_enabled(poller->outbox_idle, SD_EVENT_OFF);
+	poller_arm(poller->outbox_timer, query_again_ms(poller));
+}
+
+static void arm(struct poller *poller)
+{
+	if (!poller->outbox_busy)
+		(void)sd_event_source_set_enabled(poller->outbox_idle,
+						  SD_EVENT_ONESHOT);
+	poller_arm(poller->outbox_timer,
+		   poller->outbox.count < FLUSH_MOST ? FLUSH_AFTER_MS : 0);
+}
+
+static void on_written(struct write *write)
+{
+	struct poller *poller = write->poller;
+
+	poller->outbox_writing = false;
+	poller->outbox_busy = write->count >= BUSY_LEAST;
+	if (poller->closing)
+		return;
+	if (write->r < 0) {
+		wait_for_database(write);
+		return;
 	}
-	r = moves_apply(poller->db,
-			&(const struct move_batch){ moves, count, false },
-			arena, results, &effect, &fault);
-	r = query_note(poller, r, &fault);
-	if (r < 0)
-		return r;
-
-	/* Out of the queue first: a callback may queue its work again. */
-	for (size_t i = 0; i < count; i++)
-		work_dequeue(works[i]);
-	for (size_t i = 0; i < count; i++)
-		take_result(works[i], &results[i]);
+	for (size_t i = 0; i < write->count; i++)
+		take_result(write->works[i], &write->results[i]);
 	start_check_late(poller);
-	if (effect.unsettled > 0)
+	if (write->effect.unsettled > 0)
 		poller->unsettled = true;
-	if (effect.released > 0 || effect.unsettled > 0)
+	if (write->effect.released > 0 || write->effect.unsettled > 0)
 		look_soon(poller);
-	return 0;
+	if (poller->outbox.count > 0)
+		arm(poller);
 }
 
 void outbox_flush(struct poller *poller)
 {
-	size_t left = poller->outbox.count;
+	struct write *write;
 
 	poller->outbox_waits = false;
-	while (poller->outbox.count > 0) {
-		if (write_some(poller) < 0) {
-			poller->outbox_waits = true;
-			(void)sd_event_source_set_enabled(poller->outbox_idle,
-							  SD_EVENT_OFF);
-			poller_arm(poller->outbox_timer,
-				   query_again_ms(poller));
-			return;
-		}
-		/* What callbacks queue again waits for the next turn. */
-		if (left <= FLUSH_MOST)
-			break;
-		left -= FLUSH_MOST;
+	if (poller->outbox_writing || poller->outbox.count == 0)
+		return;
+	write = write_new(poller, FLUSH_MOST);
+	if (!write) {
+		poller_arm(poller->outbox_timer, query_again_ms(poller));
+		return;
 	}
-	if (poller->outbox.count > 0)
-		poller_arm(poller->outbox_timer, 0);
+	while (poller->outbox.first && write->count < write->most)
+		write_add(write, poller->outbox.first,
+			  &poller->outbox.first->move);
+	poller->outbox_writing = true;
+	write_send(write, on_written);
+}
+
+void outbox_finish(struct poller *poller)
+{
+	/* What callbacks queue again waits for the next turn. */
+	size_t rounds = poller->outbox.count / FLUSH_MOST + 1;
+
+	workers_finish(poller->aside);
+	for (; rounds > 0 && poller->outbox.count > 0 && !poller->outbox_waits;
+	     rounds--) {
+		outbox_flush(poller);
+		workers_finish(poller->aside);
+	}
 }
 
 static int on_idle(sd_event_source *source, void *userdata)
@@ -168,17 +181,12 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 void outbox_add(struct work *work)
 {
 	struct poller *poller = work->poller;
-	bool first = poller->outbox.count == 0;
 
 	work_enqueue(&poller->outbox, work);
-	if (poller->outbox_waits)
+	if (poller->outbox_waits || poller->outbox_writing)
 		return;
-	(void)sd_event_source_set_enabled(poller->outbox_idle,
-					  SD_EVENT_ONESHOT);
-	if (first)
-		poller_arm(poller->outbox_timer, FLUSH_AFTER_MS);
-	else if (poller->outbox.count >= FLUSH_MOST)
-		poller_arm(poller->outbox_timer, 0);
+	if (poller->outbox.count == 1 || poller->outbox.count == FLUSH_MOST)
+		arm(poller);
 }
 
 int outbox_init(struct poller *poller, struct fault *reterr_fault)

@@ -6,8 +6,9 @@
 #include "common/base/macro.h"
 
 /*
- * Moves wait here until the loop has nothing else to do, or for 25 ms, and
- * are then written together. While the database is away they stay.
+ * Moves wait here until the loop has nothing else to do, or (while there are
+ * many) for 25 ms, and are then written together, beside the loop; those that
+ * come meanwhile go together next. While the database is away they stay.
  */
 
 struct poller;
@@ -19,7 +20,10 @@ void outbox_done(struct poller *poller);
 /* Queue the move that the work holds. */
 void outbox_add(struct work *work);
 
-/* Write what is there, now. */
+/* Write what is there as soon as what is being written is. */
 void outbox_flush(struct poller *poller);
+
+/* Write what is there and wait for it, and for all else that is being run. */
+void outbox_finish(struct poller *poller);
 
 #endif

@@ -63,9 +63,9 @@ bool poller_is_busy(const struct poller *poller)
 		if (poller->provider[i].token.exchange)
 			return true;
 	}
-	return poller->works.count > 0 || poller->stray_count > 0 ||
-	       keys_are_busy(poller) || !gate_is_clean(poller) ||
-	       !poller->swept;
+	return poller->works.count > 0 || poller->claiming ||
+	       poller->stray_count > 0 || keys_are_busy(poller) ||
+	       !gate_is_clean(poller) || !poller->swept;
 }
 
 void poller_fail(struct poller *poller, const char *why)
@@ -189,22 +189,56 @@ static int add_parts(struct poller *poller, struct fault *reterr_fault)
 	return r;
 }
 
+/* A connection is made beside the loop's thread, which has libraries to set up
+ * meanwhile that take as long. */
+struct opening {
+	struct workers_task task;
+	const char *url;
+	struct db *db;
+	struct fault fault;
+	int r;
+};
+
+static void open_database(struct workers_task *task)
+{
+	struct opening *opening =
+		(struct opening *)((char *)task -
+				   offsetof(struct opening, task));
+
+	opening->r = db_open(opening->url, "rushes-poller", &opening->db,
+			     &opening->fault);
+}
+
+static void opened_database(struct workers_task *task)
+{
+	(void)task; /* whoever began it waits for it */
+}
+
 static int open_neighbours(struct poller *poller, struct fault *reterr_fault)
 {
 	const struct conf *conf = poller->conf;
+	struct opening opening = {
+		.task = { .run = open_database, .done = opened_database },
+		.url = conf->database_url,
+	};
 	int r;
 
-	r = db_open(conf->database_url, "rushes-poller", &poller->db,
-		    reterr_fault);
-	if (r >= 0)
-		r = http_client_new(poller->event, conf, &poller->http,
-				    reterr_fault);
+	r = workers_new(poller->event, 1, &poller->aside, reterr_fault);
+	if (r < 0)
+		return r;
+	workers_run(poller->aside, &opening.task);
+	r = http_client_new(poller->event, conf, &poller->http, reterr_fault);
 	if (r >= 0)
 		r = store_open(poller->event, conf, &poller->store,
 			       reterr_fault);
 	if (r >= 0)
 		r = transfers_new(poller->event, conf, poller->store,
 				  &poller->transfers, reterr_fault);
+	workers_finish(poller->aside);
+	poller->db = opening.db;
+	if (r >= 0 && opening.r < 0)
+		r = fault_set(reterr_fault, opening.r, "%s",
+			      opening.fault.text);
 	return r;
 }
 
@@ -246,6 +280,7 @@ struct poller *poller_free(struct poller *poller)
 		return NULL;
 	poller->closing = true;
 	poller->stopping = true;
+	poller->aside = workers_free(poller->aside);
 	while (poller->works.first)
 		work_free(poller->works.first);
 	stray_done(poller);

@@ -7,6 +7,7 @@
 #include "common/io/http_client.h"
 #include "common/io/store.h"
 #include "common/io/transfer.h"
+#include "common/io/workers.h"
 #include "common/provider/provider.h"
 #include "poller/rest.h"
 #include "poller/work.h"
@@ -18,8 +19,9 @@
 #include <stdint.h>
 
 /*
- * One poller at its work: what everything here is given. There is one thread
- * and one event loop; each file owns the members under its name.
+ * One poller at its work: what everything here is given. There is one event
+ * loop, whose thread has all of this but the connection to the database; each
+ * file owns the members under its name.
  */
 
 enum {
@@ -60,6 +62,7 @@ struct provider_state {
 
 	/* start.c */
 	struct work_queue ready; /* prepared, not yet written ahead */
+	size_t written_ahead;	 /* being so, not yet sent */
 	size_t on_wire;
 };
 
@@ -67,7 +70,8 @@ struct poller {
 	const struct conf *conf;
 	struct arena *arena; /* what lives as long as the poller */
 	sd_event *event;
-	struct db *db;
+	struct workers *aside; /* one thread, which waits for the database */
+	struct db *db;	       /* the thread's while it has something to do */
 	struct http_client *http;
 	struct store *store;
 	struct transfers *transfers;
@@ -76,8 +80,13 @@ struct poller {
 
 	struct works works;
 
+	/* write.c */
+	struct work_queue writing;
+
 	/* outbox.c */
 	struct work_queue outbox;
+	bool outbox_writing;	       /* some of it */
+	bool outbox_busy;	       /* much of it, the last time */
 	sd_event_source *outbox_idle;  /* when nothing else is to be done */
 	sd_event_source *outbox_timer; /* at the latest, and after failures */
 	bool outbox_waits;	       /* for the database to come back */
@@ -98,7 +107,12 @@ struct poller {
 	bool configured;	 /* provider_configure was done */
 	bool woken;		 /* since the last look */
 	bool full;		 /* no room in some lane at the last look */
+	bool claiming;		 /* a look is under way */
+	int64_t look_begun_ms;	 /* monotonic */
+	int64_t look_took_ms;	 /* the last one */
+	int64_t look_again_ms;	 /* monotonic; wished for meanwhile */
 	bool lingering;
+	bool grown; /* by much work, and not trimmed since */
 
 	/* renew.c */
 	sd_event_source *renew_timer;

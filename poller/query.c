@@ -4,6 +4,7 @@
 #include "common/base/dice.h"
 #include "common/io/log.h"
 #include "common/model/backoff.h"
+#include "common/model/limits.h"
 #include "poller/look.h"
 #include "poller/poller.h"
 
@@ -41,11 +42,12 @@ static void note_back(struct poller *poller)
 	look_soon(poller);
 }
 
-int query_note(struct poller *poller, int r, const struct fault *fault)
+int query_note(struct poller *poller, int r, const struct fault *fault,
+	       bool connected)
 {
 	switch (r) {
 	case -EAGAIN:
-		if (!db_connected(poller->db))
+		if (!connected)
 			note_lost(poller, fault);
 		else
 			poller->database_tries++;
@@ -67,13 +69,73 @@ int query_note(struct poller *poller, int r, const struct fault *fault)
 	}
 }
 
-int query_run(struct poller *poller, enum db_query query,
+int query_run(struct poller *poller, enum db_query which,
 	      const char *const *params, PGresult **ret)
 {
 	struct fault fault = { "" };
+	int r;
 
-	return query_note(
-		poller, db_run(poller->db, query, params, ret, &fault), &fault);
+	workers_wait(poller->aside);
+	r = db_run(poller->db, which, params, ret, &fault);
+	return query_note(poller, r, &fault, db_connected(poller->db));
+}
+
+/* ---- beside the loop ----------------------------------------------------- */
+
+struct query *query_new(struct poller *poller, enum db_query which)
+{
+	struct arena *arena = arena_new(LIMIT_ARENA_TICK_BYTES);
+	struct query *query = arena ? arena_alloc(arena, sizeof(*query)) : NULL;
+
+	if (!query) {
+		(void)arena_free(arena);
+		return NULL;
+	}
+	query->poller = poller;
+	query->arena = arena;
+	query->query = which;
+	return query;
+}
+
+struct query *query_free(struct query *query)
+{
+	if (query) {
+		(void)db_result_free(query->result);
+		(void)arena_free(query->arena);
+	}
+	return NULL;
+}
+
+static struct query *of_task(struct workers_task *task)
+{
+	return (struct query *)((char *)task - offsetof(struct query, task));
+}
+
+static void run(struct workers_task *task)
+{
+	struct query *query = of_task(task);
+	struct db *db = query->poller->db;
+
+	query->r = db_run(db, query->query, query->params, &query->result,
+			  &query->fault);
+	query->connected = db_connected(db);
+}
+
+static void finish(struct workers_task *task)
+{
+	_cleanup_(query_freep) struct query *query = of_task(task);
+
+	if (!query->poller->closing)
+		query->r = query_note(query->poller, query->r, &query->fault,
+				      query->connected);
+	query->done(query);
+}
+
+void query_send(struct query *query, void (*done)(struct query *query))
+{
+	query->task = (struct workers_task){ .run = run, .done = finish };
+	query->done = done;
+	workers_run(query->poller->aside, &query->task);
 }
 
 int64_t query_again_ms(const struct poller *poller)

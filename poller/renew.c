@@ -44,7 +44,7 @@ static void drop_lost(struct poller *poller)
 
 		next = work->next;
 		if (work->seen || !work->hashed || work->on_wire ||
-		    work->queue == &poller->outbox)
+		    work_is_decided(work))
 			continue;
 		log_event(LOG_DEBUG, LOG_ID_LEASE_LOST, &context,
 			  "somebody else moved the job; what was being done "
@@ -98,7 +98,7 @@ static void renew(struct poller *poller)
 
 	if (poller->works.count > 0) {
 		/* What is decided already need not be renewed. */
-		outbox_flush(poller);
+		outbox_finish(poller);
 		if (renew_all(poller) < 0)
 			next_ms = AGAIN_MS;
 	}

@@ -19,14 +19,15 @@ void settle_begin(struct work *work)
 void settle_generations(struct poller *poller)
 {
 	int64_t end_ms = clock_monotonic_ms() + SLICE_MS;
-	size_t claimed;
 
-	outbox_flush(poller);
+	if (!poller->unsettled)
+		return;
+	outbox_finish(poller);
 	while (poller->unsettled && !poller->database_lost &&
 	       clock_monotonic_ms() < end_ms) {
 		poller->unsettled = false;
-		if (claim_ended(poller, &claimed) < 0)
+		if (claim_ended(poller) < 0)
 			return;
-		outbox_flush(poller);
+		outbox_finish(poller);
 	}
 }

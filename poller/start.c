@@ -12,6 +12,7 @@
 #include "poller/prepare.h"
 #include "poller/query.h"
 #include "poller/token.h"
+#include "poller/write.h"
 
 #include <errno.h>
 #include <string.h>
@@ -80,7 +81,7 @@ static void take_late(struct poller *poller, const PGresult *result, int index,
 	int r = db_row_end(&row, &fault);
 
 	if (r < 0) {
-		(void)query_note(poller, r, &fault);
+		(void)query_note(poller, r, &fault, true);
 		return;
 	}
 	work = works[n - 1];
@@ -91,37 +92,56 @@ static void take_late(struct poller *poller, const PGresult *result, int index,
 	cancel_stray(work, state, attempt);
 }
 
-static void read_late(struct poller *poller, struct arena *arena)
+static void on_late(struct query *query)
 {
-	_cleanup_(db_result_freep) PGresult *result = NULL;
-	size_t most = poller->late.count, count = 0;
-	struct work **works = arena_alloc(arena, most * sizeof(*works));
-	const char **ids = arena_alloc(arena, most * sizeof(*ids));
-	const char *param;
+	struct poller *poller = query->poller;
+	struct work **works = query->userdata; /* NULL follows the last */
 
-	if (arena_failed(arena))
+	if (poller->closing)
 		return;
+	for (int i = 0; query->r == 0 && i < db_rows(query->result); i++)
+		take_late(poller, query->result, i, works, query->arena);
+	for (; *works; works++) {
+		if ((*works)->queue == &poller->writing)
+			work_free(*works);
+	}
+}
+
+/* @return whether they were sent */
+static bool ask_late(struct poller *poller, struct query *query)
+{
+	size_t most = poller->late.count, count = 0;
+	struct work **works =
+		arena_alloc(query->arena, (most + 1) * sizeof(*works));
+	const char **ids = arena_alloc(query->arena, most * sizeof(*ids));
+
+	if (arena_failed(query->arena))
+		return false;
 	for (struct work *work = poller->late.first; work;
 	     work = work->queue_next) {
 		works[count] = work;
 		ids[count++] = work->job.id;
 	}
-	param = db_array_text(ids, count, arena);
-	if (!param || query_run(poller, DB_start_late, &param, &result) < 0)
-		return;
-	for (int i = 0; i < db_rows(result); i++)
-		take_late(poller, result, i, works, arena);
+	query->params[0] = db_array_text(ids, count, query->arena);
+	query->userdata = works;
+	if (arena_failed(query->arena))
+		return false;
+	for (size_t i = 0; i < count; i++)
+		work_enqueue(&poller->writing, works[i]);
+	query_send(query, on_late);
+	return true;
 }
 
 void start_check_late(struct poller *poller)
 {
-	_cleanup_(arena_freep) struct arena *arena = NULL;
+	struct query *query;
 
 	if (poller->late.count == 0)
 		return;
-	arena = arena_new(LIMIT_ARENA_TICK_BYTES);
-	if (arena)
-		read_late(poller, arena);
+	query = query_new(poller, DB_start_late);
+	if (query && ask_late(poller, query))
+		return;
+	(void)query_free(query);
 	while (poller->late.first)
 		work_free(poller->late.first);
 }
@@ -188,7 +208,9 @@ static void send_one(struct work *work, const struct move_result *result)
 	}
 	work_set_state(work, JOB_STARTING);
 	work->job.attempt = result->attempt;
-	r = ask_send(work, &prepared->request, true, on_answer);
+	r = work->poller->stopping
+		    ? -ECANCELED
+		    : ask_send(work, &prepared->request, true, on_answer);
 	work->owned = NULL;
 	work_drop_draft(work); /* the client has its own copy */
 	if (r == 0) {
@@ -203,7 +225,7 @@ static void send_one(struct work *work, const struct move_result *result)
 	move.error_code = r == -EINVAL ? "invalid_input" : NULL;
 	move.error_message = fault.text;
 	move.billed = job_billed_name(JOB_BILLED_NO);
-	move.due_ms = again_ms();
+	move.due_ms = r == -ECANCELED ? 0 : again_ms();
 	work_send(work, &move, NULL);
 }
 
@@ -232,49 +254,46 @@ static void undo(struct work *work)
 	work_send(work, &move, on_unsent);
 }
 
-/* Write one group of a provider ahead, and send it. */
+static void on_ahead(struct write *write)
+{
+	struct poller *poller = write->poller;
+
+	write->works[0]->provider->written_ahead = 0;
+	if (poller->closing)
+		return;
+	for (size_t i = 0; i < write->count; i++) {
+		if (write->r < 0)
+			undo(write->works[i]);
+		else
+			send_one(write->works[i], &write->results[i]);
+	}
+	start_more(poller);
+}
+
+/* Write one group of a provider ahead; it is sent when that is done. */
 static void send_group(struct provider_state *provider, size_t most)
 {
-	_cleanup_(arena_freep) struct arena *arena =
-		arena_new(LIMIT_ARENA_TICK_BYTES);
 	struct poller *poller = provider->poller;
-	struct move_result *results;
-	struct fault fault = { "" };
-	struct work **works;
-	struct move *moves;
-	size_t count = 0;
-	int r;
+	struct write *write = write_new(poller, most);
+	struct move move;
 
-	if (!arena)
+	if (!write)
 		return;
-	works = arena_alloc(arena, most * sizeof(*works));
-	moves = arena_alloc(arena, most * sizeof(*moves));
-	results = arena_alloc(arena, most * sizeof(*results));
-	if (arena_failed(arena))
-		return;
-	while (count < most && provider->ready.first) {
+	while (write->count < most) {
 		struct work *work = provider->ready.first;
 
-		work_dequeue(work);
-		works[count] = work;
-		moves[count] = work_move(work, JOB_START);
-		moves[count].lease_ms = poller->conf->lease_s * 1000;
-		moves[count++].attempt = 0;
+		move = work_move(work, JOB_START);
+		move.lease_ms = poller->conf->lease_s * 1000;
+		move.attempt = 0;
+		write_add(write, work, &move);
 	}
-	r = moves_apply(poller->db,
-			&(const struct move_batch){ moves, count, false },
-			arena, results, NULL, &fault);
-	r = query_note(poller, r, &fault);
-	for (size_t i = 0; i < count; i++) {
-		if (r < 0)
-			undo(works[i]);
-		else
-			send_one(works[i], &results[i]);
-	}
+	provider->written_ahead = write->count;
+	write_send(write, on_ahead);
 }
 
 /* How many to send now. Room is made one answer at a time; groups wait until
- * they fit whole, or every start would be written ahead alone. */
+ * they fit whole, or every start would be written ahead alone. The bytes of
+ * one leave before the next is written ahead. */
 static size_t group_size(const struct provider_state *provider)
 {
 	size_t most = (size_t)provider->poller->conf->start_group;
@@ -282,6 +301,8 @@ static size_t group_size(const struct provider_state *provider)
 			      ? ON_WIRE_MOST - provider->on_wire
 			      : 0;
 
+	if (provider->written_ahead > 0)
+		return 0;
 	if (most > ON_WIRE_MOST / 2)
 		most = ON_WIRE_MOST / 2;
 	if (most > provider->ready.count)
@@ -298,8 +319,7 @@ void start_more(struct poller *poller)
 	}
 }
 
-/* One group of each provider, then the loop gets its turn: the bytes of this
- * group leave before the next is written ahead. */
+/* One group of each provider. */
 static int on_start(sd_event_source *source, void *userdata)
 {
 	struct poller *poller = userdata;
@@ -313,7 +333,6 @@ static int on_start(sd_event_source *source, void *userdata)
 		if (size > 0)
 			send_group(&poller->provider[i], size);
 	}
-	start_more(poller);
 	return 0;
 }
 

@@ -17,13 +17,14 @@
 enum { STOP_MOST_MS = 35 * 1000 };
 
 /* Questions can be asked again by somebody else; starts cannot. */
-static void give_back(struct poller *poller)
+void stop_give_back(struct poller *poller)
 {
 	struct work *next;
 
+	start_give_back(poller);
 	for (struct work *work = poller->works.first; work; work = next) {
 		next = work->next;
-		if (work->on_wire || work->queue == &poller->outbox)
+		if (work->on_wire || work_is_decided(work))
 			continue;
 		http_exchange_cancel(work->exchange);
 		work->exchange = NULL;
@@ -60,8 +61,7 @@ static int on_signal(sd_event_source *source,
 	poller->swept = true;
 	stray_done(poller);
 	keys_done(poller);
-	start_give_back(poller);
-	give_back(poller);
+	stop_give_back(poller);
 	token_done(poller);
 	outbox_flush(poller);
 	gate_report(poller);

@@ -16,4 +16,7 @@
 _must_check_ int stop_init(struct poller *poller, struct fault *reterr_fault);
 void stop_done(struct poller *poller);
 
+/* Give back what is in hand and need not be heard out. */
+void stop_give_back(struct poller *poller);
+
 #endif

@@ -37,7 +37,7 @@ static int run_counting(struct poller *poller, enum db_query query,
 	row = db_row(result, 0, arena);
 	*ret_count = db_row_int64(&row, "jobs");
 	r = db_row_end(&row, &fault);
-	return r < 0 ? query_note(poller, r, &fault) : 0;
+	return r < 0 ? query_note(poller, r, &fault, true) : 0;
 }
 
 /* The database's clock may have been set back. */
@@ -150,7 +150,7 @@ static int fail_overdue(struct poller *poller, struct arena *arena)
 	for (int i = 0; i < count; i++) {
 		r = read_overdue(result, i, arena, &moves[i], &fault);
 		if (r < 0)
-			return query_note(poller, r, &fault);
+			return query_note(poller, r, &fault, true);
 	}
 	if (count == 0)
 		return 0;
@@ -159,7 +159,7 @@ static int fail_overdue(struct poller *poller, struct arena *arena)
 		&(const struct move_batch){ moves, (size_t)count, false },
 		arena, results, &effect, &fault);
 	look_soon(poller);
-	return query_note(poller, r, &fault);
+	return query_note(poller, r, &fault, db_connected(poller->db));
 }
 
 /* ---- slots --------------------------------------------------------------- */
@@ -177,7 +177,7 @@ static int log_repair(struct poller *poller, const PGresult *result, int index,
 	int r = db_row_end(&row, &fault);
 
 	if (r < 0)
-		return query_note(poller, r, &fault);
+		return query_note(poller, r, &fault, true);
 	log_event(LOG_WARNING, LOG_ID_REQUEST_FAILED, &context,
 		  "the counter of slots said %" PRId64 " and the jobs %" PRId64
 		  "; repaired",

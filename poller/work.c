@@ -38,6 +38,14 @@ struct work *work_find(struct poller *poller, const char *id)
 	return work;
 }
 
+bool work_is_decided(const struct work *work)
+{
+	const struct poller *poller = work->poller;
+
+	return work->queue == &poller->outbox ||
+	       work->queue == &poller->writing;
+}
+
 static void unhash(struct work *work)
 {
 	struct work **link =
@@ -189,7 +197,7 @@ int work_new(struct poller *poller, const PGresult *result, int index,
 		return r;
 
 	older = work_find(poller, work->job.id);
-	if (older && (older->on_wire || older->queue == &poller->outbox))
+	if (older && (older->on_wire || work_is_decided(older)))
 		unhash(older); /* it may bring the id of a paid start */
 	else if (older)
 		work_free(older);

@@ -111,6 +111,9 @@ void work_free(struct work *work);
 /* The work in hand for a job, or NULL. */
 struct work *work_find(struct poller *poller, const char *id);
 
+/* Is what becomes of it waiting to be written, or being so? */
+bool work_is_decided(const struct work *work);
+
 /* It counts in another lane from now on. */
 void work_set_state(struct work *work, enum job_state state);
 

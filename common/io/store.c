@@ -41,8 +41,8 @@ int store_open(sd_event *event, const struct conf *conf, struct store **ret,
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	store->conf = conf;
 	store->event = sd_event_ref(event);
-	r = store_workers_new(event, thread_count(conf), &store->workers,
-			      reterr_fault);
+	r = workers_new(event, thread_count(conf), &store->workers,
+			reterr_fault);
 	if (r < 0)
 		return r;
 	r = ops->open(store, reterr_fault);
@@ -58,7 +58,7 @@ struct store *store_close(struct store *store)
 {
 	if (!store)
 		return NULL;
-	(void)store_workers_free(store->workers);
+	(void)workers_free(store->workers);
 	if (store->ops)
 		store->ops->close(store);
 	(void)sd_event_unref(store->event);

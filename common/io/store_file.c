@@ -22,7 +22,7 @@
 
 struct file_put {
 	struct store_put base;
-	struct store_work work;
+	struct workers_task work;
 	char *key;
 	char temp[STORE_FILE_TEMP_SIZE];
 	int folder_fd, fd;
@@ -184,7 +184,7 @@ static int sync_folders(struct file_put *put)
 	return r;
 }
 
-static void publish(struct store_work *work)
+static void publish(struct workers_task *work)
 {
 	struct file_put *put =
 		(struct file_put *)((char *)work -
@@ -217,7 +217,7 @@ static void publish(struct store_work *work)
 
 /* ---- on the loop -------------------------------------------------------- */
 
-static void published(struct store_work *work)
+static void published(struct workers_task *work)
 {
 	_cleanup_(file_put_freep) struct file_put *put =
 		(struct file_put *)((char *)work -
@@ -233,7 +233,7 @@ static void file_put_finish(struct store_put *base)
 	struct file_put *put = (struct file_put *)base;
 
 	put->working = true;
-	store_workers_run(base->store->workers, &put->work);
+	workers_run(base->store->workers, &put->work);
 }
 
 /* Where its bytes come from. */
@@ -258,7 +258,7 @@ static int file_put_start(struct store *store,
 	if (!put)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	put->base = (struct store_put){ store, events, userdata };
-	put->work = (struct store_work){ .run = publish, .done = published };
+	put->work = (struct workers_task){ .run = publish, .done = published };
 	put->folder_fd = put->fd = -1;
 	put->spool_fd = -1;
 	put->key = strdup(object->key);

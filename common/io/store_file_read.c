@@ -18,7 +18,7 @@ enum { DEPTH_MAX = 16 };
 
 struct file_read {
 	struct store_read base;
-	struct store_work work;
+	struct workers_task work;
 	char *key;
 	size_t bytes_max;
 	char *bytes;
@@ -59,7 +59,7 @@ static int read_all(struct file_read *read_, int fd)
 	return 0;
 }
 
-static void run_read(struct store_work *work)
+static void run_read(struct workers_task *work)
 {
 	struct file_read *read =
 		(struct file_read *)((char *)work -
@@ -83,7 +83,7 @@ static void run_read(struct store_work *work)
 		read->content.error = read_all(read, fd);
 }
 
-static void finish_read(struct store_work *work)
+static void finish_read(struct workers_task *work)
 {
 	struct file_read *read =
 		(struct file_read *)((char *)work -
@@ -106,14 +106,14 @@ int store_file_read(struct store *store, const char *key, size_t bytes_max,
 		return -ENOMEM;
 	read->base = (struct store_read){ store, done, userdata, false };
 	read->work =
-		(struct store_work){ .run = run_read, .done = finish_read };
+		(struct workers_task){ .run = run_read, .done = finish_read };
 	read->bytes_max = bytes_max;
 	read->key = strdup(key);
 	if (!read->key) {
 		free(read);
 		return -ENOMEM;
 	}
-	store_workers_run(store->workers, &read->work);
+	workers_run(store->workers, &read->work);
 	*ret = &read->base;
 	return 0;
 }

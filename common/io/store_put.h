@@ -3,7 +3,7 @@
 #define COMMON_IO_STORE_PUT_H
 
 #include "common/io/store.h"
-#include "common/io/store_worker.h"
+#include "common/io/workers.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -71,7 +71,7 @@ struct store {
 	const struct store_ops *ops;
 	sd_event *event;
 	const struct conf *conf;
-	struct store_workers *workers;
+	struct workers *workers;
 	void *state; /* the store's own */
 };
 

@@ -29,7 +29,7 @@ struct v2 {
 
 struct v2_put {
 	struct store_put base;
-	struct store_work work;
+	struct workers_task work;
 	char *key; /* with the prefix */
 	const char *content_type;
 	int64_t bytes, sent;
@@ -170,7 +170,7 @@ static void put_complete(S3Status status, const S3ErrorDetails *details,
 	put->error = judge(put->base.store, status, &put->fault);
 }
 
-static void run_put(struct store_work *work)
+static void run_put(struct workers_task *work)
 {
 	struct v2_put *put =
 		(struct v2_put *)((char *)work - offsetof(struct v2_put, work));
@@ -192,7 +192,7 @@ static void run_put(struct store_work *work)
 				      &handler, put);
 }
 
-static void finish_put(struct store_work *work)
+static void finish_put(struct workers_task *work)
 {
 	_cleanup_(v2_put_freep) struct v2_put *put =
 		(struct v2_put *)((char *)work - offsetof(struct v2_put, work));
@@ -218,7 +218,7 @@ static int v2_put_start(struct store *store, const struct store_object *object,
 	if (!put)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	put->base = (struct store_put){ store, events, userdata };
-	put->work = (struct store_work){ .run = run_put, .done = finish_put };
+	put->work = (struct workers_task){ .run = run_put, .done = finish_put };
 	put->content_type = object->content_type;
 	put->bytes = object->bytes;
 	put->spool_fd = fcntl(object->spool_fd, F_DUPFD_CLOEXEC, 0);
@@ -231,7 +231,7 @@ static int v2_put_start(struct store *store, const struct store_object *object,
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	}
 	*ret = &put->base;
-	store_workers_run(store->workers, &put->work);
+	workers_run(store->workers, &put->work);
 	put = NULL;
 	return 0;
 }
@@ -262,7 +262,7 @@ static void v2_put_cancel(struct store_put *base)
 
 struct v2_read {
 	struct store_read base;
-	struct store_work work;
+	struct workers_task work;
 	char *key;
 	size_t bytes_max, room;
 	char *bytes;
@@ -314,7 +314,7 @@ static void read_complete(S3Status status, const S3ErrorDetails *details,
 			judge(read->base.store, status, &content->fault);
 }
 
-static void run_read(struct store_work *work)
+static void run_read(struct workers_task *work)
 {
 	struct v2_read *read =
 		(struct v2_read *)((char *)work -
@@ -329,7 +329,7 @@ static void run_read(struct store_work *work)
 			      &handler, read);
 }
 
-static void finish_read(struct store_work *work)
+static void finish_read(struct workers_task *work)
 {
 	struct v2_read *read =
 		(struct v2_read *)((char *)work -
@@ -354,14 +354,14 @@ static int v2_read(struct store *store, const char *key, size_t bytes_max,
 		return -ENOMEM;
 	read->base = (struct store_read){ store, done, userdata, false };
 	read->work =
-		(struct store_work){ .run = run_read, .done = finish_read };
+		(struct workers_task){ .run = run_read, .done = finish_read };
 	read->bytes_max = bytes_max;
 	if (asprintf(&read->key, "%s%s", store->conf->store_prefix, key) < 0) {
 		free(read);
 		return -ENOMEM;
 	}
 	*ret = &read->base;
-	store_workers_run(store->workers, &read->work);
+	workers_run(store->workers, &read->work);
 	return 0;
 }
 

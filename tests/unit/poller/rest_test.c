@@ -52,11 +52,20 @@ static void it_sleeps_until_something_is_due(void **state)
 			     cases[i].want_ms);
 }
 
+static void looks_keep_a_distance(void **state)
+{
+	(void)state;
+	CHECK_NUMBER("no time", rest_gap_ms(0), REST_GAP_LEAST_MS);
+	CHECK_NUMBER("some time", rest_gap_ms(3), 6);
+	CHECK_NUMBER("a long time", rest_gap_ms(INT64_MAX / 2), REST_GAP_MS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_ends_only_when_the_timer_comes_in_time),
 		cmocka_unit_test(it_sleeps_until_something_is_due),
+		cmocka_unit_test(looks_keep_a_distance),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

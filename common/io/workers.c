@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "common/io/store_worker.h"
+#include "common/io/workers.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -15,78 +15,83 @@
 enum { THREADS_MAX = 64 };
 
 struct queue {
-	struct store_work *first, *last;
+	struct workers_task *first, *last;
 };
 
-struct store_workers {
+struct workers {
 	sd_event_source *source;
 	int done_fd; /* eventfd: something is in "done" */
 	pthread_mutex_t lock;
-	pthread_cond_t more;
+	pthread_cond_t more, idle;
 	struct queue todo, done; /* under the lock */
+	size_t running;		 /* under the lock */
 	bool closing;		 /* under the lock */
 	size_t thread_count;
 	pthread_t threads[THREADS_MAX];
 };
 
-static void queue_add(struct queue *queue, struct store_work *work)
+static void queue_add(struct queue *queue, struct workers_task *task)
 {
-	work->next = NULL;
+	task->next = NULL;
 	if (queue->last)
-		queue->last->next = work;
+		queue->last->next = task;
 	else
-		queue->first = work;
-	queue->last = work;
+		queue->first = task;
+	queue->last = task;
 }
 
-static struct store_work *queue_take(struct queue *queue)
+static struct workers_task *queue_take(struct queue *queue)
 {
-	struct store_work *work = queue->first;
+	struct workers_task *task = queue->first;
 
-	if (work) {
-		queue->first = work->next;
+	if (task) {
+		queue->first = task->next;
 		if (!queue->first)
 			queue->last = NULL;
 	}
-	return work;
+	return task;
 }
 
 static void *run_thread(void *userdata)
 {
-	struct store_workers *workers = userdata;
+	struct workers *workers = userdata;
 	uint64_t one = 1;
 
 	(void)pthread_mutex_lock(&workers->lock);
 	for (;;) {
-		struct store_work *work = queue_take(&workers->todo);
+		struct workers_task *task = queue_take(&workers->todo);
 
-		if (!work && workers->closing)
+		if (!task && workers->closing)
 			break;
-		if (!work) {
+		if (!task) {
 			(void)pthread_cond_wait(&workers->more, &workers->lock);
 			continue;
 		}
+		workers->running++;
 		(void)pthread_mutex_unlock(&workers->lock);
-		work->run(work);
+		task->run(task);
 		(void)pthread_mutex_lock(&workers->lock);
-		queue_add(&workers->done, work);
+		workers->running--;
+		queue_add(&workers->done, task);
+		if (workers->running == 0 && !workers->todo.first)
+			(void)pthread_cond_broadcast(&workers->idle);
 		(void)!write(workers->done_fd, &one, sizeof(one));
 	}
 	(void)pthread_mutex_unlock(&workers->lock);
 	return NULL;
 }
 
-static void finish_done(struct store_workers *workers)
+static void finish_done(struct workers *workers)
 {
-	struct store_work *work;
+	struct workers_task *task;
 
 	for (;;) {
 		(void)pthread_mutex_lock(&workers->lock);
-		work = queue_take(&workers->done);
+		task = queue_take(&workers->done);
 		(void)pthread_mutex_unlock(&workers->lock);
-		if (!work)
+		if (!task)
 			return;
-		work->done(work);
+		task->done(task);
 	}
 }
 
@@ -102,7 +107,7 @@ static int on_done(sd_event_source *source, int fd, uint32_t revents,
 	return 0;
 }
 
-static int start_threads(struct store_workers *workers, size_t threads)
+static int start_threads(struct workers *workers, size_t threads)
 {
 	sigset_t all, before;
 	int r = 0;
@@ -121,10 +126,10 @@ static int start_threads(struct store_workers *workers, size_t threads)
 	return workers->thread_count > 0 ? 0 : -r;
 }
 
-int store_workers_new(sd_event *event, size_t threads,
-		      struct store_workers **ret, struct fault *reterr_fault)
+int workers_new(sd_event *event, size_t threads, struct workers **ret,
+		struct fault *reterr_fault)
 {
-	_cleanup_(store_workers_freep) struct store_workers *workers =
+	_cleanup_(workers_freep) struct workers *workers =
 		calloc(1, sizeof(*workers));
 	int r;
 
@@ -133,6 +138,7 @@ int store_workers_new(sd_event *event, size_t threads,
 				 "no memory for threads");
 	(void)pthread_mutex_init(&workers->lock, NULL);
 	(void)pthread_cond_init(&workers->more, NULL);
+	(void)pthread_cond_init(&workers->idle, NULL);
 	workers->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = workers->done_fd < 0 ? -errno : 0;
 	if (r >= 0)
@@ -142,13 +148,13 @@ int store_workers_new(sd_event *event, size_t threads,
 		r = start_threads(workers, threads < THREADS_MAX ? threads
 								 : THREADS_MAX);
 	if (r < 0)
-		return fault_set(reterr_fault, r, "threads of the store: %s",
+		return fault_set(reterr_fault, r, "no threads: %s",
 				 strerror(-r));
 	*ret = TAKE_PTR(workers);
 	return 0;
 }
 
-struct store_workers *store_workers_free(struct store_workers *workers)
+struct workers *workers_free(struct workers *workers)
 {
 	if (!workers)
 		return NULL;
@@ -163,15 +169,30 @@ struct store_workers *store_workers_free(struct store_workers *workers)
 	if (workers->done_fd >= 0)
 		(void)close(workers->done_fd);
 	(void)pthread_cond_destroy(&workers->more);
+	(void)pthread_cond_destroy(&workers->idle);
 	(void)pthread_mutex_destroy(&workers->lock);
 	free(workers);
 	return NULL;
 }
 
-void store_workers_run(struct store_workers *workers, struct store_work *work)
+void workers_run(struct workers *workers, struct workers_task *task)
 {
 	(void)pthread_mutex_lock(&workers->lock);
-	queue_add(&workers->todo, work);
+	queue_add(&workers->todo, task);
 	(void)pthread_cond_signal(&workers->more);
 	(void)pthread_mutex_unlock(&workers->lock);
+}
+
+void workers_wait(struct workers *workers)
+{
+	(void)pthread_mutex_lock(&workers->lock);
+	while (workers->running > 0 || workers->todo.first)
+		(void)pthread_cond_wait(&workers->idle, &workers->lock);
+	(void)pthread_mutex_unlock(&workers->lock);
+}
+
+void workers_finish(struct workers *workers)
+{
+	workers_wait(workers);
+	finish_done(workers);
 }
