@@ -95,6 +95,17 @@ static void note_unknown_status(struct work *work,
 		  move->error_message ? move->error_message : "");
 }
 
+/* What both the job's row and its start's have already need not be written
+ * into either. */
+static void forget_known(const struct work *work, struct move *move)
+{
+	const char *known = work->job.provider_job_id;
+
+	if (known && move->provider_job_id &&
+	    strcmp(known, move->provider_job_id) == 0)
+		move->provider_job_id = NULL;
+}
+
 static void still_running(struct work *work, const struct provider_event *event)
 {
 	struct move move;
@@ -124,7 +135,9 @@ static void still_running(struct work *work, const struct provider_event *event)
 		move.quiet = false;
 		move.detail = event->error_message;
 	}
-	if (!move.provider_job_id)
+	if (work->job.state == JOB_PROCESSING)
+		forget_known(work, &move);
+	else if (!move.provider_job_id)
 		move.provider_job_id = work->job.provider_job_id;
 	work_send(work, &move, NULL);
 }

@@ -23,6 +23,7 @@ struct run {
 	struct arena *arena;
 	struct move_result *results;
 	struct moves_effect *effect;
+	bool *written; /* of each move: by job_asked */
 };
 
 struct move move_init(const char *id, enum job_event event, enum job_state was,
@@ -150,7 +151,7 @@ static int moves_to_text(const struct run *run, size_t first, size_t count,
 	for (size_t i = first; i < first + count; i++) {
 		json_t *object = NULL;
 
-		if (run->results[i].outcome == MOVE_BAD)
+		if (run->results[i].outcome == MOVE_BAD || run->written[i])
 			continue;
 		object = move_to_json(&run->moves[i], i);
 		if (!object)
@@ -282,6 +283,127 @@ static int take_results(const struct run *run, const PGresult *rows,
 	return 0;
 }
 
+/* ---- the job still renders ----------------------------------------------- */
+
+/* Is there nothing to write but when to ask next? */
+static bool only_asked(const struct move *move)
+{
+	return move->was == JOB_PROCESSING && move->becomes == JOB_PROCESSING &&
+	       move->quiet && move->claim >= 0 && move->version == MOVE_ANY &&
+	       move->due_ms >= 0 && move->lease_ms == 0 &&
+	       move->poll_attempts >= 0 && move->start_failures == 0 &&
+	       move->falters < 0 && move->store_failures < 0 &&
+	       move->max_attempts < 0 && !move->start_outcome &&
+	       !move->provider_job_id && !move->provider_ref && !move->output &&
+	       !move->media_source && !move->media && !move->error_code &&
+	       !move->error_message && !move->delivery_key && !move->cancel &&
+	       !move->cancel_tried && !move->stray && !move->restart_if_absent;
+}
+
+/* Columns of moves, as parameters of job_asked. */
+struct asked {
+	size_t *index; /* of the move */
+	const char **id, **progress, **saw_cancel;
+	int64_t *claim, *due_ms, *poll_attempts;
+	size_t count;
+};
+
+/* @return whether there was memory */
+static bool find_asked(const struct run *run, size_t count, struct asked *ret)
+{
+	struct arena *arena = run->arena;
+	struct asked asked = {
+		.index = arena_alloc(arena, count * sizeof(size_t)),
+		.id = arena_alloc(arena, count * sizeof(char *)),
+		.progress = arena_alloc(arena, count * sizeof(char *)),
+		.saw_cancel = arena_alloc(arena, count * sizeof(char *)),
+		.claim = arena_alloc(arena, count * sizeof(int64_t)),
+		.due_ms = arena_alloc(arena, count * sizeof(int64_t)),
+		.poll_attempts = arena_alloc(arena, count * sizeof(int64_t)),
+	};
+
+	for (size_t i = 0; !arena_failed(arena) && i < count; i++) {
+		const struct move *move = &run->moves[i];
+		size_t n = asked.count;
+
+		if (!only_asked(move))
+			continue;
+		asked.index[n] = i;
+		asked.id[n] = move->id;
+		asked.claim[n] = move->claim;
+		asked.due_ms[n] = move->due_ms;
+		asked.poll_attempts[n] = move->poll_attempts;
+		asked.saw_cancel[n] = move->saw_cancel ? "t" : "f";
+		asked.progress[n] =
+			move->progress >= 0
+				? arena_printf(arena, "%.6g", move->progress)
+				: NULL;
+		asked.count++;
+	}
+	*ret = asked;
+	return !arena_failed(arena);
+}
+
+static int take_asked(const struct run *run, const struct asked *asked,
+		      const PGresult *rows, struct fault *reterr_fault)
+{
+	for (size_t i = 0; i < asked->count; i++)
+		run->written[asked->index[i]] = true;
+	for (int i = 0; i < db_rows(rows); i++) {
+		struct db_row row = db_row(rows, i, run->arena);
+		int64_t n = db_row_int64(&row, "n");
+		struct move_result result = {
+			.outcome = MOVE_DONE,
+			.attempt = db_row_int32(&row, "attempt"),
+			.version = db_row_int64(&row, "version"),
+			.claim = db_row_int64(&row, "claim"),
+		};
+		int r = db_row_end(&row, reterr_fault);
+
+		if (r != 0)
+			return r;
+		run->results[asked->index[n - 1]] = result;
+	}
+	return 0;
+}
+
+/* Most of what is written while many jobs render, and far cheaper alone. What
+ * is refused is left to job_move, which finds out what ails it. */
+static int write_asked(const struct run *run, size_t count,
+		       struct fault *reterr_fault)
+{
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	struct asked asked;
+	size_t most = 0;
+	int r = -EAGAIN;
+
+	for (size_t i = 0; i < count && !run->all_or_none; i++)
+		most += only_asked(&run->moves[i]);
+	if (most == 0)
+		return 0;
+	if (!find_asked(run, count, &asked))
+		return fault_set(reterr_fault, -ENOMEM, "no memory");
+
+	const char *params[] = {
+		db_array_text(asked.id, asked.count, run->arena),
+		db_array_int64(asked.claim, asked.count, run->arena),
+		db_array_int64(asked.due_ms, asked.count, run->arena),
+		db_array_int64(asked.poll_attempts, asked.count, run->arena),
+		db_array_text(asked.progress, asked.count, run->arena),
+		db_array_text(asked.saw_cancel, asked.count, run->arena),
+	};
+	if (arena_failed(run->arena))
+		return fault_set(reterr_fault, -ENOMEM, "no memory");
+	for (int i = 0; i < TRIES_MOST && r == -EAGAIN; i++) {
+		r = db_run(run->db, DB_job_asked, params, &rows, reterr_fault);
+		if (r == -EAGAIN && !db_connected(run->db))
+			return r;
+	}
+	if (r == 0)
+		r = take_asked(run, &asked, rows, reterr_fault);
+	return r < 0 ? r : 0;
+}
+
 /* ---- running ------------------------------------------------------------ */
 
 static bool ends(const struct move *move)
@@ -326,6 +448,10 @@ static int run_once(const struct run *run, size_t first, size_t count,
 	r = moves_to_text(run, first, count, &text);
 	if (r < 0)
 		return fault_set(reterr_fault, r, "no memory for the moves");
+	if (strcmp(text, "[]") == 0) {
+		free(text);
+		return 0;
+	}
 
 	const char *params[] = {
 		text,
@@ -392,13 +518,17 @@ int moves_apply(struct db *db, const struct move_batch *batch,
 		.arena = arena,
 		.results = ret_result,
 		.effect = ret_effect ? ret_effect : &effect,
+		.written = arena_alloc(arena, batch->count * sizeof(bool) + 1),
 	};
 	size_t count = batch->count;
 	size_t step = batch->all_or_none ? count : BATCH_MOST;
-	int r = 0;
+	int r;
 
 	*run.effect = effect;
 	memset(ret_result, 0, count * sizeof(*ret_result));
+	if (!run.written)
+		return fault_set(reterr_fault, -ENOMEM, "no memory");
+	r = write_asked(&run, count, reterr_fault);
 	for (size_t first = 0; r == 0 && first < count; first += step)
 		r = run_split(&run, first,
 			      count - first < step ? count - first : step,

@@ -181,6 +181,48 @@ UPDATE execution_jobs AS job
  WHERE job.id = held.id
 RETURNING job.id, job.status, job.cancel_requested_at IS NOT NULL AS cancel_requested;
 
+-- name: job_asked
+-- params: ids uuid[], claims bigint[], due_ms bigint[], poll_attempts integer[], progress real[], saw_cancel boolean[]
+-- What most questions to a provider end in: the job still renders, and all that
+-- is new is when to ask next. It leaves the row as job_move would leave it,
+-- without what job_move does for a change of state; n is the job's place in the
+-- arrays. Whoever holds the claim has had the row in this state since before
+-- this statement's snapshot, so what the UPDATE finds is what the lock showed.
+WITH asked AS MATERIALIZED (
+    SELECT *
+      FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::integer[],
+                  $5::real[], $6::boolean[]) WITH ORDINALITY
+           AS asked (id, claim, due_ms, poll_attempts, progress, saw_cancel, n)
+     ORDER BY id
+), held AS MATERIALIZED (
+    SELECT asked.*
+      FROM asked CROSS JOIN LATERAL (
+               SELECT id
+                 FROM execution_jobs
+                WHERE id = asked.id AND claim = asked.claim
+                  AND status = 'processing'
+                  FOR NO KEY UPDATE
+           ) AS job
+)
+UPDATE execution_jobs AS job
+   SET version = job.version + 1,
+       lease_until = NULL,
+       next_poll_at = CASE
+           WHEN job.cancel_requested_at IS NOT NULL AND NOT held.saw_cancel
+               THEN now()
+           ELSE least(now() + held.due_ms * interval '1 ms',
+                      CASE WHEN job.deadline_at > now() THEN job.deadline_at END)
+           END,
+       poll_attempts = held.poll_attempts,
+       start_failures = 0,
+       progress = coalesce(held.progress, job.progress),
+       error_code = NULL,
+       error_message = NULL,
+       billed = NULL
+  FROM held
+ WHERE job.id = ANY (ARRAY[held.id])
+RETURNING held.n, job.attempt, job.version, job.claim;
+
 -- name: job_move
 -- params: moves json, released_why text, failed_why text, skipped_why text, all_or_none boolean
 -- short: job_move_on without ends

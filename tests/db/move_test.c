@@ -301,6 +301,96 @@ static void asking_to_cancel_leaves_a_lease_alone(void **state)
 			 1);
 }
 
+/* A question whose answer brings nothing new is written by a statement of its
+ * own, which leaves the row as job_move would. */
+static void a_question_is_written_like_a_move(void **state)
+{
+	static const char columns[] =
+		"SELECT to_jsonb(job) - '{id, name, position, created_at, "
+		"started_at, deadline_at, next_poll_at, updated_at, "
+		"provider_job_id}'::text[] || jsonb_build_object('due', "
+		"round(extract(epoch FROM next_poll_at - now()))) "
+		"FROM execution_jobs AS job WHERE id = '%s'";
+	struct pipeline two;
+	struct claimed claimed[2];
+	char *text[2];
+
+	(void)state;
+	fixture_submit(db, "asked", "fail", &(const struct shape){ 2, NULL, 0 },
+		       &two);
+	for (size_t i = 0; i < 2; i++)
+		fixture_bring(db, two.job[i], "asked", JOB_PROCESSING);
+	fixture_sql("UPDATE execution_jobs SET error_code = 'x', error_message "
+		    "= 'y', start_failures = 2 WHERE provider = 'asked'");
+	assert_int_equal(
+		fixture_claim(db, "asked", "processing", 2, 60000, claimed), 2);
+	for (size_t i = 0; i < 2; i++) {
+		struct move move = fixture_move(claimed[i].id, JOB_PROCESSING,
+						JOB_PROGRESS, claimed[i].claim);
+
+		move.quiet = true;
+		move.due_ms = 3600000;
+		move.poll_attempts = 7;
+		move.start_failures = 0;
+		move.progress = 0.5;
+		move.saw_cancel = true;
+		if (i == 1) /* which is a matter for job_move */
+			move.version = fixture_number(
+				"SELECT version FROM execution_jobs WHERE id = "
+				"'%s'",
+				claimed[i].id);
+		assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+		text[i] = fixture_text(columns, claimed[i].id);
+	}
+	assert_string_equal(text[0], text[1]);
+	free(text[0]);
+	free(text[1]);
+}
+
+static void a_question_obeys_claim_cancel_and_deadline(void **state)
+{
+	static const char due[] = "SELECT round(extract(epoch FROM "
+				  "next_poll_at - now()))::bigint "
+				  "FROM execution_jobs WHERE id = '%s'";
+	struct pipeline one;
+	struct claimed claimed[1];
+	struct move move;
+
+	(void)state;
+	fixture_submit(db, "obeys", "fail", &(const struct shape){ 1, NULL, 0 },
+		       &one);
+	fixture_bring(db, one.job[0], "obeys", JOB_PROCESSING);
+	assert_int_equal(
+		fixture_claim(db, "obeys", "processing", 1, 60000, claimed), 1);
+	move = fixture_move(one.job[0], JOB_PROCESSING, JOB_PROGRESS,
+			    claimed[0].claim - 1);
+	move.quiet = true;
+	move.due_ms = 3600000;
+	move.poll_attempts = 1;
+	move.start_failures = 0;
+	assert_int_equal(fixture_apply(db, &move), MOVE_LOST);
+
+	move.claim = claimed[0].claim;
+	fixture_sql("UPDATE execution_jobs SET deadline_at = now() + interval "
+		    "'100 s' WHERE id = '%s'",
+		    one.job[0]);
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	assert_in_range(fixture_number(due, one.job[0]), 90, 100);
+
+	fixture_sql("UPDATE execution_jobs SET cancel_requested_at = now() "
+		    "WHERE id = '%s'",
+		    one.job[0]);
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	assert_in_range(fixture_number(due, one.job[0]) + 5, 0, 5);
+	move.saw_cancel = true;
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+	assert_in_range(fixture_number(due, one.job[0]), 90, 100);
+
+	/* What the statement refuses is looked at by the other. */
+	move.progress = 2;
+	assert_int_equal(fixture_apply(db, &move), MOVE_BAD);
+}
+
 /* The start did not come to anything, and is not to be sent again. */
 static void what_is_to_be_cancelled_does_not_wait_for_its_turn(void **state)
 {
@@ -337,6 +427,8 @@ int main(void)
 		cmocka_unit_test(a_bad_move_fails_alone),
 		cmocka_unit_test(two_moves_of_one_job_do_not_both_win),
 		cmocka_unit_test(asking_to_cancel_leaves_a_lease_alone),
+		cmocka_unit_test(a_question_is_written_like_a_move),
+		cmocka_unit_test(a_question_obeys_claim_cancel_and_deadline),
 		cmocka_unit_test(
 			what_is_to_be_cancelled_does_not_wait_for_its_turn),
 	};
