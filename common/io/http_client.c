@@ -13,14 +13,19 @@
 
 enum {
 	BODY_FIRST_BYTES = 4096,
+	/* Exchanges that are over are kept with their libcurl handles, which
+	 * take longer to make than a request to send; while nothing is in
+	 * flight only a few. */
+	SPARE_MOST = 128,
+	SPARE_IDLE_MOST = 4,
 	/* What the callback may add to its exchange's arena besides answers. */
 	ARENA_ROOM_BYTES = 256 * LIMIT_KIB,
 };
 
 struct http_client {
 	struct http_loop *loop;
-	struct http_exchange *first;
-	size_t count;
+	struct http_exchange *first, *spare;
+	size_t count, spare_count;
 	int64_t connect_timeout_ms;
 	int64_t total_timeout_ms;
 	enum http_reach reach;
@@ -29,7 +34,7 @@ struct http_client {
 struct http_exchange {
 	struct http_client *client;
 	struct http_exchange *next, *previous;
-	struct http_wire wire;
+	struct http_wire wire; /* prepared once; from here on of one request */
 	http_done_fn *done;
 	void *userdata;
 	int64_t started_ms;
@@ -84,6 +89,47 @@ static struct http_exchange *exchange_free(struct http_exchange *exchange)
 }
 DEFINE_CLEANUP(struct http_exchange *, exchange_free);
 
+/* Forget the request; the handle and its options stay. */
+static void exchange_reset(struct http_exchange *exchange)
+{
+	size_t from = offsetof(struct http_exchange, done);
+
+	http_wire_stop(&exchange->wire);
+	(void)curl_easy_setopt(exchange->wire.easy, CURLOPT_HTTPHEADER, NULL);
+	curl_slist_free_all(exchange->headers);
+	(void)arena_free(exchange->arena);
+	free(exchange->sent);
+	free(exchange->body);
+	memset((char *)exchange + from, 0, sizeof(*exchange) - from);
+}
+
+/* Keep it for the next request, if not too many are. */
+static struct http_exchange *exchange_spare(struct http_exchange *exchange)
+{
+	struct http_client *client = exchange->client;
+
+	if (!exchange->wire.easy || client->spare_count >= SPARE_MOST)
+		return exchange_free(exchange);
+	exchange_reset(exchange);
+	exchange->next = client->spare;
+	client->spare = exchange;
+	client->spare_count++;
+	return NULL;
+}
+DEFINE_CLEANUP(struct http_exchange *, exchange_spare);
+
+static struct http_exchange *take_spare(struct http_client *client)
+{
+	struct http_exchange *exchange = client->spare;
+
+	if (exchange) {
+		client->spare = exchange->next;
+		client->spare_count--;
+		exchange->next = NULL;
+	}
+	return exchange;
+}
+
 static void exchange_unlink(struct http_exchange *exchange)
 {
 	struct http_client *client = exchange->client;
@@ -94,7 +140,11 @@ static void exchange_unlink(struct http_exchange *exchange)
 		client->first = exchange->next;
 	if (exchange->next)
 		exchange->next->previous = exchange->previous;
+	exchange->next = NULL;
+	exchange->previous = NULL;
 	client->count--;
+	while (client->count == 0 && client->spare_count > SPARE_IDLE_MOST)
+		(void)exchange_free(take_spare(client));
 }
 
 void http_exchange_cancel(struct http_exchange *exchange)
@@ -111,6 +161,8 @@ struct http_client *http_client_free(struct http_client *client)
 		return NULL;
 	while (client->first)
 		http_exchange_cancel(client->first);
+	while (client->spare)
+		(void)exchange_free(take_spare(client));
 	(void)http_loop_free(client->loop);
 	free(client);
 	return NULL;
@@ -228,7 +280,7 @@ static void explain(const struct http_exchange *exchange, CURLcode code,
 
 static void on_done(CURLcode code, void *userdata)
 {
-	_cleanup_(exchange_freep) struct http_exchange *exchange = userdata;
+	_cleanup_(exchange_sparep) struct http_exchange *exchange = userdata;
 	struct http_result result = {
 		.arena = exchange->arena,
 		.elapsed_ms = clock_monotonic_ms() - exchange->started_ms,
@@ -270,6 +322,8 @@ static int copy_request(struct http_exchange *exchange,
 		if (strcasecmp(header->name, "Content-Type") == 0)
 			typed = true;
 	}
+	if (request->body_bytes == 0 && request->method == HTTP_GET)
+		return 0;
 	/* What libcurl would add by itself: a wait of a second for an interim
 	 * answer before a large body, and the type of a form. */
 	exchange->headers = curl_slist_append(exchange->headers, "Expect:");
@@ -294,9 +348,12 @@ static int set_method(struct http_exchange *exchange, enum http_method method)
 	curl_off_t bytes = (curl_off_t)exchange->sent_bytes;
 	CURL *easy = exchange->wire.easy;
 
+	/* The handle may have sent something else before; a GET it is unless
+	 * something else is said after it. */
+	(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
+	(void)curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 	switch (method) {
 	case HTTP_GET:
-		(void)curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 		return bytes ? -EINVAL : 0;
 	case HTTP_HEAD:
 		(void)curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
@@ -317,6 +374,27 @@ static int set_method(struct http_exchange *exchange, enum http_method method)
 	return 0;
 }
 
+/* Of the handle, for all requests that it will send. */
+static int prepare(struct http_exchange *exchange)
+{
+	CURL *easy;
+	int r;
+
+	r = http_wire_prepare(&exchange->wire, exchange->client->reach);
+	if (r < 0)
+		return r;
+	easy = exchange->wire.easy;
+	(void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_body);
+	(void)curl_easy_setopt(easy, CURLOPT_READDATA, exchange);
+	(void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, seek_body);
+	(void)curl_easy_setopt(easy, CURLOPT_SEEKDATA, exchange);
+	(void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
+	(void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange);
+	(void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
+	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
+	return 0;
+}
+
 static int set_options(struct http_exchange *exchange,
 		       const struct http_request *request,
 		       const struct http_options *options)
@@ -328,13 +406,8 @@ static int set_options(struct http_exchange *exchange,
 	int64_t total_ms = options->total_timeout_ms > 0
 				   ? options->total_timeout_ms
 				   : client->total_timeout_ms;
-	CURL *easy;
-	int r;
+	CURL *easy = exchange->wire.easy;
 
-	r = http_wire_prepare(&exchange->wire, client->reach);
-	if (r < 0)
-		return r;
-	easy = exchange->wire.easy;
 	if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK)
 		return -ENOMEM;
 	(void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
@@ -345,14 +418,6 @@ static int set_options(struct http_exchange *exchange,
 	(void)curl_easy_setopt(easy, CURLOPT_PIPEWAIT,
 			       strncmp(request->url, "https:", 6) ? 0L : 1L);
 	(void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers);
-	(void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_body);
-	(void)curl_easy_setopt(easy, CURLOPT_READDATA, exchange);
-	(void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, seek_body);
-	(void)curl_easy_setopt(easy, CURLOPT_SEEKDATA, exchange);
-	(void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
-	(void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange);
-	(void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
-	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
 	return set_method(exchange, request->method);
 }
 
@@ -373,10 +438,17 @@ int http_client_send(struct http_client *client,
 	 * repeats a request, so nothing to stop it with. */
 	if (options->once && request->body_bytes == 0)
 		return -EINVAL;
-	exchange = calloc(1, sizeof(*exchange));
+	exchange = take_spare(client);
+	if (!exchange)
+		exchange = calloc(1, sizeof(*exchange));
 	if (!exchange)
 		return -ENOMEM;
 	exchange->client = client;
+	if (!exchange->wire.easy) {
+		r = prepare(exchange);
+		if (r < 0)
+			return r;
+	}
 	exchange->done = done;
 	exchange->userdata = userdata;
 	exchange->once = options->once;
