@@ -93,7 +93,7 @@ static const struct conf_row rows[] = {
 	NUMBER("POLLER_PERIOD_S", poller_period_s, "10", 1, 3600, "s", POLL, "how often the timer starts the poller"),
 	NUMBER("POLLER_LINGER_S", poller_linger_s, "2", 0, 3600, "s", POLL, "how long it stays after its last work"),
 	NUMBER("LEASE_S", lease_s, "60", 5, 3600, "s", POLL, "how long a claim lasts unless it is renewed"),
-	NUMBER("START_GROUP", start_group, "16", 1, 1000, "jobs", POLL, "paid starts of one provider written ahead together"),
+	NUMBER("START_GROUP", start_group, "64", 1, 1000, "jobs", POLL, "paid starts of one provider written ahead together"),
 	NUMBER("START_RETRIES", start_retries, "3", 0, 100, "times", BOTH, "retries of a start that was turned away in passing"),
 	NUMBER("STORE_RETRIES", store_retries, "8", 0, 100, "times", BOTH, "retries of fetching a result"),
 	NUMBER("DEADLINE_S", deadline_s, "21600", 1, 7 * DAY_S, "s", BOTH, "total time of a job that does not say"),

@@ -440,7 +440,7 @@ static void printing_masks_secrets(void **state)
 	assert_non_null(strstr(text, "\nFAL_KEY=(set)\n"));
 	assert_non_null(strstr(text, "\nDATABASE_URL=(set)\n"));
 	assert_non_null(strstr(text, "\nLEASE_S=30\n"));
-	assert_non_null(strstr(text, "\nSTART_GROUP=16  # default\n"));
+	assert_non_null(strstr(text, "\nSTART_GROUP=64  # default\n"));
 	assert_non_null(strstr(text, "\n# REPLICATE_API_TOKEN is not set\n"));
 	assert_null(strstr(text, "hunter2"));
 	assert_null(strstr(text, KEY_0));
