@@ -17,7 +17,7 @@ export const title = "submit to end of one job at a time, provider instant; " +
 
 const build = path.resolve(root, process.env.BUILD ?? "build");
 const AWAKE = 100;
-const ASLEEP = 20;
+const ASLEEP = 15;
 
 const job = {
 	name: "still", provider: "replicate",
@@ -77,7 +77,7 @@ async function spawnFloor(stack) {
 async function commitFloor(stack) {
 	await stack.sql("CREATE TABLE commits (n integer)");
 	const { rate } = await pgbench(stack.database, stack.dir,
-		"INSERT INTO commits VALUES (1);", { clients: 1, seconds: 3 });
+		"INSERT INTO commits VALUES (1);", { clients: 1, seconds: 2 });
 
 	return 1000 / rate;
 }
