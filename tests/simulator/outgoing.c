@@ -17,7 +17,28 @@ struct outgoing {
 	struct loop_timer timer;
 	struct exchange **under_way; /* to end them when we end */
 	size_t count, room;
+	/* More than libcurl is given at once: whenever one ends it would go
+	 * through all that wait for a connection. */
+	struct exchange *waiting, *last_waiting;
+	size_t running;
 };
+
+static void run(struct outgoing *outgoing, struct exchange *exchange)
+{
+	exchange->running = true;
+	outgoing->running++;
+	(void)curl_multi_add_handle(outgoing->multi, exchange->easy);
+}
+
+static void run_next(struct outgoing *outgoing)
+{
+	struct exchange *exchange = outgoing->waiting;
+
+	if (!exchange || outgoing->running >= CONNECTIONS_MAX)
+		return;
+	outgoing->waiting = exchange->next;
+	run(outgoing, exchange);
+}
 
 static void finish(struct outgoing *outgoing, struct exchange *exchange,
 		   bool answered)
@@ -36,17 +57,17 @@ static void finish(struct outgoing *outgoing, struct exchange *exchange,
 	for (size_t i = 0; i < sizeof(hash); i++)
 		(void)snprintf(exchange->sha256 + 2 * i, 3, "%02x", hash[i]);
 	exchange->hash = sha256_free(exchange->hash);
-	(void)curl_multi_remove_handle(outgoing->multi, exchange->easy);
+	if (exchange->running) {
+		(void)curl_multi_remove_handle(outgoing->multi, exchange->easy);
+		outgoing->running--;
+	}
 	curl_easy_cleanup(exchange->easy);
 	curl_slist_free_all(exchange->list);
 	exchange->easy = NULL;
 	exchange->list = NULL;
-	for (size_t i = 0; i < outgoing->count; i++)
-		if (outgoing->under_way[i] == exchange) {
-			outgoing->under_way[i] =
-				outgoing->under_way[--outgoing->count];
-			break;
-		}
+	outgoing->under_way[exchange->index] =
+		outgoing->under_way[--outgoing->count];
+	outgoing->under_way[exchange->index]->index = exchange->index;
 	exchange->done(exchange, exchange->context);
 }
 
@@ -63,6 +84,7 @@ static void collect(struct outgoing *outgoing)
 		(void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE,
 					(char **)&exchange);
 		finish(outgoing, exchange, message->data.result == CURLE_OK);
+		run_next(outgoing);
 	}
 }
 
@@ -245,6 +267,17 @@ void outgoing_send(struct outgoing *outgoing, struct exchange *exchange)
 		if (!outgoing->under_way)
 			abort();
 	}
+	exchange->index = outgoing->count;
 	outgoing->under_way[outgoing->count++] = exchange;
-	(void)curl_multi_add_handle(outgoing->multi, easy);
+	exchange->running = false;
+	exchange->next = NULL;
+	if (outgoing->running < CONNECTIONS_MAX) {
+		run(outgoing, exchange);
+		return;
+	}
+	if (outgoing->waiting)
+		outgoing->last_waiting->next = exchange;
+	else
+		outgoing->waiting = exchange;
+	outgoing->last_waiting = exchange;
 }

@@ -36,6 +36,9 @@ struct exchange {
 	void *easy;
 	void *list;
 	struct sha256 *hash;
+	struct exchange *next; /* that waits */
+	size_t index;
+	bool running; /* libcurl has it */
 };
 
 struct outgoing *outgoing_new(struct sim *sim); /* NULL if libcurl fails */
