@@ -13,18 +13,18 @@
 #include <errno.h>
 #include <inttypes.h>
 
-/* Jobs of one provider in hand at once, by their state. Starts are few: a
- * claim takes their slot, and they wait in groups for their turn. Of those that
- * are asked about a part waits for its answer, and a part to be written. */
+/* Jobs of one provider in hand at once, by their state, without those of which
+ * only the result is still to be written. Starts are few: a claim takes their
+ * slot, and they wait in groups for their turn. */
 /* clang-format off */
 static const struct {
 	enum job_state state;
 	size_t most;
 } lanes[] = {
-	{ JOB_QUEUED,	     256 },
+	{ JOB_QUEUED,	     128 },
 	{ JOB_STARTING,	     256 },
 	{ JOB_START_UNKNOWN,  64 },
-	{ JOB_PROCESSING,   1024 },
+	{ JOB_PROCESSING,    512 },
 	{ JOB_STORING,	     128 },
 	{ JOB_COMPLETED,     256 },
 	{ JOB_FAILED,	     256 },
@@ -72,7 +72,9 @@ static size_t most_in(const struct poller *poller, size_t provider, size_t lane)
 
 static size_t room_in(const struct poller *poller, size_t provider, size_t lane)
 {
-	size_t held = poller->works.in_lane[provider][lanes[lane].state];
+	enum job_state state = lanes[lane].state;
+	size_t held = poller->works.in_lane[provider][state] -
+		      poller->works.decided[provider][state];
 	size_t most = most_in(poller, provider, lane);
 	size_t free = poller->works.count < POLLER_IN_HAND_MOST
 			      ? POLLER_IN_HAND_MOST - poller->works.count

@@ -55,7 +55,8 @@ static void look_by(struct poller *poller, int64_t at_ms)
 /* Not before that: the more a look takes, the more goes into the next. */
 static int64_t soon_ms(const struct poller *poller)
 {
-	return poller->looked_at_ms + rest_gap_ms(poller->look_took_ms);
+	return poller->looked_at_ms +
+	       rest_gap_ms(poller->look_took_ms, poller->look_found);
 }
 
 void look_soon(struct poller *poller)
@@ -79,9 +80,7 @@ void look_after_work(struct poller *poller)
 		return;
 	if (!busy && poller->stopping)
 		(void)sd_event_exit(poller->event, poller->exit_status);
-	else if (!busy)
-		look_soon(poller);
-	else if (poller->full && claim_has_room(poller, ROOM_PARTS))
+	else if (!busy || (poller->full && claim_has_room(poller, ROOM_PARTS)))
 		look_soon(poller);
 	else if (poller->full)
 		look_by(poller, poller->looked_at_ms + FULL_GAP_MS);
@@ -205,6 +204,7 @@ static void look_on(struct poller *poller, int claimed)
 	int r = claimed;
 
 	poller->claiming = false;
+	poller->look_found = claimed;
 	poller->grown = poller->grown || claimed >= GROWN_JOBS;
 	if (poller->stopping) {
 		stop_give_back(poller);

@@ -110,6 +110,7 @@ struct poller {
 	bool claiming;		 /* a look is under way */
 	int64_t look_begun_ms;	 /* monotonic */
 	int64_t look_took_ms;	 /* the last one */
+	int look_found;		 /* and claimed; negative: failed */
 	int64_t look_again_ms;	 /* monotonic; wished for meanwhile */
 	bool lingering;
 	bool grown; /* by much work, and not trimmed since */

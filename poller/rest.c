@@ -25,10 +25,12 @@ int64_t rest_delay_ms(int64_t due_ms, int64_t period_ms, uint32_t idle_looks)
 	return delay_ms > least_ms ? delay_ms : least_ms;
 }
 
-int64_t rest_gap_ms(int64_t took_ms)
+int64_t rest_gap_ms(int64_t took_ms, int claimed)
 {
 	int64_t gap_ms = took_ms * 2;
 
+	if (claimed >= REST_BUSY_LEAST)
+		return REST_GAP_BUSY_MS;
 	if (gap_ms > REST_GAP_MS)
 		return REST_GAP_MS;
 	return gap_ms > REST_GAP_LEAST_MS ? gap_ms : REST_GAP_LEAST_MS;

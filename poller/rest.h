@@ -38,14 +38,23 @@ bool rest_may_end(const struct rest_facts *facts);
  */
 int64_t rest_delay_ms(int64_t due_ms, int64_t period_ms, uint32_t idle_looks);
 
-/* How long to wait at least between two looks, if one takes so long: twice
- * that, so that most of the database's time is left for other things.
- * @return milliseconds in [REST_GAP_LEAST_MS, REST_GAP_MS] */
-int64_t rest_gap_ms(int64_t took_ms);
+/**
+ * How long to wait at least between two looks.
+ *
+ * @took_ms  what the last one took: twice that, so that most of the database's
+ *	     time is left for other things
+ * @claimed  what it found: where there is much, more comes at once, and is
+ *	     cheaper by the row
+ *
+ * @return milliseconds in [REST_GAP_LEAST_MS, REST_GAP_BUSY_MS]
+ */
+int64_t rest_gap_ms(int64_t took_ms, int claimed);
 
 enum {
 	REST_GAP_LEAST_MS = 1,
 	REST_GAP_MS = 10,
+	REST_GAP_BUSY_MS = 20,
+	REST_BUSY_LEAST = 8, /* jobs in one claim */
 	REST_IDLE_FIRST_MS = 20,
 	REST_IDLE_MOST_MS = 1000,
 };

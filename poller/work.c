@@ -84,6 +84,14 @@ void work_set_state(struct work *work, enum job_state state)
 	works->in_lane[work->provider->index][work->job.state]++;
 }
 
+static void count_decided(const struct work *work, int change)
+{
+	if (work_is_decided(work))
+		work->poller->works
+			.decided[work->provider->index][work->job.state] +=
+			(size_t)change;
+}
+
 void work_enqueue(struct work_queue *queue, struct work *work)
 {
 	work_dequeue(work);
@@ -96,6 +104,7 @@ void work_enqueue(struct work_queue *queue, struct work *work)
 		queue->first = work;
 	queue->last = work;
 	queue->count++;
+	count_decided(work, 1);
 }
 
 void work_dequeue(struct work *work)
@@ -104,6 +113,7 @@ void work_dequeue(struct work *work)
 
 	if (!queue)
 		return;
+	count_decided(work, -1);
 	if (work->queue_previous)
 		work->queue_previous->queue_next = work->queue_next;
 	else

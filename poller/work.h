@@ -92,6 +92,7 @@ struct works {
 	size_t count;
 	struct work *bucket[WORKS_BUCKETS];
 	size_t in_lane[CONF_PROVIDERS][JOB_STATE_MAX];
+	size_t decided[CONF_PROVIDERS][JOB_STATE_MAX]; /* of them */
 };
 
 /**

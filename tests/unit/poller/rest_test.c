@@ -55,9 +55,11 @@ static void it_sleeps_until_something_is_due(void **state)
 static void looks_keep_a_distance(void **state)
 {
 	(void)state;
-	CHECK_NUMBER("no time", rest_gap_ms(0), REST_GAP_LEAST_MS);
-	CHECK_NUMBER("some time", rest_gap_ms(3), 6);
-	CHECK_NUMBER("a long time", rest_gap_ms(INT64_MAX / 2), REST_GAP_MS);
+	CHECK_NUMBER("no time", rest_gap_ms(0, 0), REST_GAP_LEAST_MS);
+	CHECK_NUMBER("some time", rest_gap_ms(3, 1), 6);
+	CHECK_NUMBER("a long time", rest_gap_ms(INT64_MAX / 2, 0), REST_GAP_MS);
+	CHECK_NUMBER("it failed", rest_gap_ms(0, -11), REST_GAP_LEAST_MS);
+	CHECK_NUMBER("much", rest_gap_ms(0, REST_BUSY_LEAST), REST_GAP_BUSY_MS);
 }
 
 int main(void)
