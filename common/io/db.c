@@ -189,8 +189,10 @@ int db_open_later(const char *conninfo, const char *program, struct db **ret,
 	if (r < 0)
 		return r;
 	db = db_new(conninfo, program);
-	if (!db)
-		return fault_set(reterr_fault, -ENOMEM, "no memory");
+	if (!db) {
+		(void)fault_set(reterr_fault, -ENOMEM, "no memory");
+		return -ENOMEM;
+	}
 	*ret = db;
 	return 0;
 }
