@@ -32,6 +32,13 @@ function squatter(socket, user) {
 	return client;
 }
 
+/* Again until it can be done. @param excuse  why it could not */
+const insist = (stack, statement, excuse) => until(
+	() => stack.sql(statement).then(() => 1, (error) => {
+		assert.match(error.message, excuse);
+		return 0;
+	}), statement, 20);
+
 const crowded = (stack) => stack.log("postgres")
 	.match(/FATAL: .*(too many|remaining) (clients|connection)/g)
 	?.length ?? 0;
@@ -53,15 +60,14 @@ const faults = {
 		process.kill(chance.pick(backends).pid, "SIGKILL");
 		return 1;
 	},
-	// rows locked, and a snapshot that grows old
-	"foreign transaction": async (stack) => {
-		await stack.sql(`BEGIN ISOLATION LEVEL REPEATABLE READ;
-			SELECT 1 FROM execution_jobs
-			 WHERE NOT job_is_terminal(status)
-			 LIMIT 50 FOR UPDATE;
-			SELECT pg_sleep(4); COMMIT`);
-		return 1;
-	},
+	// rows locked, and a snapshot that grows old; it begins anew if one of
+	// the rows has changed between the two
+	"foreign transaction": (stack) => insist(stack, `
+		BEGIN ISOLATION LEVEL REPEATABLE READ;
+		SELECT 1 FROM execution_jobs
+		 WHERE NOT job_is_terminal(status)
+		 LIMIT 50 FOR UPDATE;
+		SELECT pg_sleep(4); COMMIT`, /could not serialize/),
 	"no connection free": async (stack) => {
 		const socket = `${new URL(stack.database.replace(
 			"postgresql:///", "http://x/")).searchParams.get("host")}` +
@@ -73,10 +79,12 @@ const faults = {
 		try {
 			await sleep(1000);
 			// what becomes free is wanted by two sides
-			await stack.sql(`SELECT pg_terminate_backend(pid)
+			// for a moment newcomers have what is kept for us
+			await insist(stack, `SELECT pg_terminate_backend(pid)
 				FROM pg_stat_activity
 				WHERE usename = 'rushes_poller' OR
-				      (usename = 'rushes_fcgi' AND query <> '')`);
+				      (usename = 'rushes_fcgi' AND query <> '')`,
+			/too many clients/);
 			for (let i = 0; i < 20; i++)
 				crowd.push(squatter(socket, "rushes_fcgi"));
 			await sleep(2000);
