@@ -185,8 +185,51 @@ static void take_found(struct work *work, const struct provider_event *event)
 		wait_for_webhook(work);
 }
 
+static bool is_found(const struct provider_event *event)
+{
+	return event->kind != JOB_NOT_FOUND_YET && event->kind != JOB_NO_ANSWER;
+}
+
 static void ask_list(struct work *work);
 static void send_list(struct work *work, const char *cursor);
+
+/* Is it the one that an earlier page had? Pages move as new items come. */
+static bool is_candidate(const struct work *work,
+			 const struct provider_event *event)
+{
+	return is_found(event) && event->provider_job_id && work->candidate &&
+	       strcmp(event->provider_job_id, work->candidate) == 0;
+}
+
+/* @return whether it could be remembered and is the only one so far */
+static bool keep_candidate(struct work *work,
+			   const struct provider_event *event)
+{
+	if (is_candidate(work, event))
+		return true;
+	if (work->candidate || !event->provider_job_id)
+		return false;
+	work->candidate = arena_strdup(work->arena, event->provider_job_id);
+	work->candidate_page = work->page;
+	return work->candidate;
+}
+
+static void end_list(struct work *work, const struct provider_event *event)
+{
+	if (is_candidate(work, event) ||
+	    (is_found(event) && !work->candidate)) {
+		take_found(work, event);
+	} else if (is_found(event) || work->settled) {
+		/* Which of two it is cannot be told. */
+		ask_later(work);
+	} else if (event->kind == JOB_NOT_FOUND_YET && work->candidate) {
+		/* Its page again, for what else it says. */
+		work->settled = true;
+		send_list(work, work->candidate_page);
+	} else {
+		reconcile_wait(work, event);
+	}
+}
 
 static void on_list(const struct http_result *result, void *userdata)
 {
@@ -196,23 +239,16 @@ static void on_list(const struct http_result *result, void *userdata)
 	ask_answered(work, result);
 	event = ask_event(work, result, work->provider->ops->list_event,
 			  JOB_NO_ANSWER);
-	if (ask_wants_new_token(work, &event)) {
-		work->pages = 0;
+	if (ask_wants_new_token(work, &event))
 		token_then(work, ask_list);
-		return;
-	}
-	if (event.kind == JOB_NOT_FOUND_YET && event.cursor &&
-	    work->pages < PAGES_MOST) {
-		send_list(work, event.cursor);
-		return;
-	}
-	/* A list without an end proves nothing. */
-	if (event.kind == JOB_NOT_FOUND_YET && event.cursor)
-		event.kind = JOB_NO_ANSWER;
-	if (event.kind == JOB_NOT_FOUND_YET || event.kind == JOB_NO_ANSWER)
-		reconcile_wait(work, &event);
+	else if (!event.cursor || work->settled)
+		end_list(work, &event);
+	else if (work->pages >= PAGES_MOST ||
+		 (is_found(&event) && !keep_candidate(work, &event)))
+		/* A list without an end, or with two, proves nothing. */
+		ask_later(work);
 	else
-		take_found(work, &event);
+		send_list(work, event.cursor);
 }
 
 static void send_list(struct work *work, const char *cursor)
@@ -223,7 +259,12 @@ static void send_list(struct work *work, const char *cursor)
 	int r;
 
 	work->pages++;
-	r = provider->ops->list_request(&work->job, &provider->conf, cursor,
+	work->page = cursor ? arena_strdup(work->arena, cursor) : NULL;
+	if (cursor && !work->page) {
+		ask_later(work);
+		return;
+	}
+	r = provider->ops->list_request(&work->job, &provider->conf, work->page,
 					work->arena, &request, &fault);
 	if (r == -EINVAL) {
 		wait_for_webhook(work);
@@ -237,6 +278,9 @@ static void send_list(struct work *work, const char *cursor)
 
 static void ask_list(struct work *work)
 {
+	work->pages = 0;
+	work->candidate = NULL;
+	work->settled = false;
 	send_list(work, NULL);
 }
 

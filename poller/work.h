@@ -72,12 +72,16 @@ struct work {
 
 	/* what is under way */
 	struct http_exchange *exchange;
-	work_step_fn *step; /* once there is a token */
-	work_step_fn *stop; /* ends what only its owner knows; or NULL */
-	void *owned;	    /* that owner's, in the arena */
-	bool on_wire;	    /* its paid start is; must be heard out */
-	bool renewed_token; /* an answer said that the token was bad */
-	int pages;	    /* of a list, read so far */
+	work_step_fn *step;    /* once there is a token */
+	work_step_fn *stop;    /* ends what only its owner knows; or NULL */
+	void *owned;	       /* that owner's, in the arena */
+	bool on_wire;	       /* its paid start is; must be heard out */
+	bool renewed_token;    /* an answer said that the token was bad */
+	int pages;	       /* of a list, read so far */
+	const char *page;      /* the cursor of the one that was asked for */
+	const char *candidate; /* the id of one that may be ours; or NULL */
+	const char *candidate_page; /* where it is */
+	bool settled;		    /* no other page has another */
 
 	/* outbox.c */
 	struct move move;

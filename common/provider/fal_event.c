@@ -347,15 +347,21 @@ int fal_list_event(const struct job *job, const struct http_response *response,
 		return wire_event_done(&event, arena, ret, reterr_fault);
 	}
 
-	/* Exactly one, on the last page: where one has been seen and more may
-	 * follow, looking ends, because a page does not know the others. */
+	/* Which of two is ours cannot be told, so looking ends. Of one that is
+	 * followed by more pages the caller sees whether it stays alone. */
 	next = json_is_true(json_object_get(body, "has_more"))
 		       ? wire_string(body, "next_cursor")
 		       : NULL;
 	count = count_candidates(items, job, input, &item);
-	if (count == 1 && !next)
+	if (count > 1) {
+		event = wire_event(JOB_NO_ANSWER);
+		return wire_event_done(&event, arena, ret, reterr_fault);
+	}
+	if (count == 1)
 		event = found(item, arena);
-	else if (count == 0 && next && wire_is_visible(next, CURSOR_MAX))
+	if (next && wire_is_visible(next, CURSOR_MAX))
 		event.cursor = arena_strdup(arena, next);
+	else if (next)
+		event = wire_event(JOB_NO_ANSWER);
 	return wire_event_done(&event, arena, ret, reterr_fault);
 }

@@ -53,8 +53,10 @@ struct provider_media {
  *	from a check   JOB_PROGRESS JOB_NO_ANSWER JOB_RESULT_READY JOB_RENDERED
  *		       JOB_PROVIDER_FAILED JOB_PROVIDER_FALTERED
  *		       JOB_PROVIDER_CANCELLED
- *	from a list    JOB_NOT_FOUND_YET (with cursor: ask on), or any of the
- *		       above for the job that was found
+ *	from a list    JOB_NOT_FOUND_YET (with cursor: ask on); JOB_NO_ANSWER
+ *		       where it proves nothing, as of two that may be the job;
+ *		       or any of the above for the job that was found (with
+ *		       cursor: if no further page has another)
  *	from a cancel  JOB_CANCEL_TRIED, JOB_NO_ANSWER, or what a check says
  *	from a webhook as from a check; JOB_PROGRESS with hint set means that
  *		       nothing may be taken from it: poll now

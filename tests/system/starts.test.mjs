@@ -102,6 +102,30 @@ suite("starts lost, the list tells", {
 		}, 120);
 	}
 
+	test("found behind and before full pages of others", async (stack) => {
+		const lost = {
+			start: { drop: "after", times: 1 },
+			webhook: { drop: true },
+		};
+		// a page has 100; the newest come first
+		const others = (from) => Array.from({ length: 110 }, (_, i) =>
+			clip(`x${from + i}`));
+		const first = await stack.submit([clip("a", lost)]);
+
+		await stack.jobIn(first.ids.a, "start_unknown");
+		const between = await stack.submit(others(0));
+		const last = await stack.submit([clip("b", lost)]);
+
+		await stack.jobIn(last.ids.b, "start_unknown");
+		const after = await stack.submit(others(200));
+		for (const { id } of [first, between, last, after])
+			await stack.executionEnded(id, "completed", 90);
+		for (const job of [first.ids.a, last.ids.b])
+			await stack.start(job);
+		for (const { id } of [first, last])
+			await stack.check(id);
+	}, 150);
+
 	test("twins in one list are not mixed up", async (stack) => {
 		const sim = {
 			start: { drop: "after", times: 1 },
