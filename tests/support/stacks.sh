@@ -9,10 +9,14 @@ export SYSTEM_TMP
 chmod 711 "$SYSTEM_TMP"
 
 stop_stacks() {
-	local stack pid
+	local stack pid store
 	for stack in "$SYSTEM_TMP"/*/stack; do
 		[ ! -d "$stack" ] ||
 			STACK_DIR=$stack tests/stack/stack.sh down || :
+	done
+	for store in "$SYSTEM_TMP"/*/rgw; do
+		[ ! -d "$store" ] ||
+			tests/support/s3-server.sh stop "$store" || :
 	done
 	for pid in "$SYSTEM_TMP"/*.pid; do
 		[ ! -s "$pid" ] || kill "$(cat "$pid")" 2>/dev/null || :
