@@ -131,6 +131,8 @@ static void block_signals(void)
 	(void)sigaddset(&set, SIGINT);
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* A file that may not grow is an error of write(), like a full disk. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 }
 
 static int run(const struct conf *conf)

@@ -134,6 +134,8 @@ int store_error_of(int error)
 	switch (error) {
 	case -ENOSPC:
 	case -EDQUOT:
+	case -EFBIG: /* of a limit on files: what is too large is known before
+		      */
 	case -EIO:
 	case -EMFILE:
 	case -ENFILE:
@@ -143,7 +145,6 @@ int store_error_of(int error)
 	case -ETIMEDOUT:
 		return -EAGAIN;
 	case -ENOMEM:
-	case -EFBIG:
 		return error;
 	default:
 		return -EACCES;

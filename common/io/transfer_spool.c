@@ -45,8 +45,8 @@ static int write_all(int fd, const void *bytes, size_t size,
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return fault_set(reterr_fault, -errno, "SPOOL_DIR: %s",
+		if (n < 0) /* -EFBIG would say that the media is too large */
+			return fault_set(reterr_fault, -EAGAIN, "SPOOL_DIR: %s",
 					 strerror(errno));
 		next += n;
 		size -= (size_t)n;

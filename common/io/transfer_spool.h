@@ -21,7 +21,7 @@ _must_check_ int transfer_spool_open(const char *folder,
  * @bytes_max  -EFBIG beyond
  *
  * @return how many bytes those were; -EBADMSG for text that is not base64;
- *	   -EFBIG; -errno
+ *	   -EFBIG; -EAGAIN where it cannot be written; -errno
  */
 _must_check_ int64_t transfer_spool_base64(int fd, const char *text,
 					   size_t size, int64_t bytes_max,
