@@ -28,7 +28,7 @@ void gate_note(struct provider_state *provider,
 
 	if (result->outcome == HTTP_ANSWERED && result->response.status < 500)
 		provider->succeeded++;
-	else if (!result->too_big)
+	else if (!result->too_big && !result->starved)
 		provider->failed++;
 	if (clean && !gate_is_clean(poller))
 		poller_arm(poller->gate_timer, REPORT_AFTER_MS);

@@ -271,6 +271,8 @@ static void explain(const struct http_exchange *exchange, CURLcode code,
 
 	ret->outcome = left ? HTTP_LOST : HTTP_NOT_SENT;
 	ret->too_big = exchange->too_big;
+	ret->starved = !left &&
+		       (exchange->wire.starved || code == CURLE_OUT_OF_MEMORY);
 	if (exchange->too_big)
 		(void)fault_set(&ret->fault, 0, "answer of more than %zu bytes",
 				exchange->body_bytes_max);
@@ -308,17 +310,29 @@ static void on_done(CURLcode code, void *userdata)
 
 /* ---- sending ------------------------------------------------------------ */
 
+/* Not into the list's own place: where there is no memory it stays. */
+static bool add_bare(struct curl_slist **list, const char *line)
+{
+	struct curl_slist *longer = curl_slist_append(*list, line);
+
+	if (longer)
+		*list = longer;
+	return longer;
+}
+
 static int copy_request(struct http_exchange *exchange,
 			const struct http_request *request)
 {
 	bool typed = false;
+	int r;
 
 	for (size_t i = 0; i < request->header_count; i++) {
 		const struct http_header *header = &request->header[i];
 
-		if (!http_list_add(&exchange->headers, header->name,
-				   header->value))
-			return -EINVAL;
+		r = http_list_add(&exchange->headers, header->name,
+				  header->value);
+		if (r < 0)
+			return r;
 		if (strcasecmp(header->name, "Content-Type") == 0)
 			typed = true;
 	}
@@ -326,11 +340,8 @@ static int copy_request(struct http_exchange *exchange,
 		return 0;
 	/* What libcurl would add by itself: a wait of a second for an interim
 	 * answer before a large body, and the type of a form. */
-	exchange->headers = curl_slist_append(exchange->headers, "Expect:");
-	if (exchange->headers && !typed)
-		exchange->headers =
-			curl_slist_append(exchange->headers, "Content-Type:");
-	if (!exchange->headers)
+	if (!add_bare(&exchange->headers, "Expect:") ||
+	    (!typed && !add_bare(&exchange->headers, "Content-Type:")))
 		return -ENOMEM;
 
 	if (request->body_bytes > 0) {
@@ -347,6 +358,7 @@ static int set_method(struct http_exchange *exchange, enum http_method method)
 {
 	curl_off_t bytes = (curl_off_t)exchange->sent_bytes;
 	CURL *easy = exchange->wire.easy;
+	CURLcode code = CURLE_OK;
 
 	/* The handle may have sent something else before; a GET it is unless
 	 * something else is said after it. */
@@ -359,10 +371,10 @@ static int set_method(struct http_exchange *exchange, enum http_method method)
 		(void)curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
 		return bytes ? -EINVAL : 0;
 	case HTTP_PUT:
-		(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "PUT");
+		code = curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "PUT");
 		break;
 	case HTTP_DELETE:
-		(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "DELETE");
+		code = curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "DELETE");
 		break;
 	case HTTP_POST:
 		break;
@@ -371,7 +383,7 @@ static int set_method(struct http_exchange *exchange, enum http_method method)
 	}
 	(void)curl_easy_setopt(easy, CURLOPT_POST, 1L);
 	(void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, bytes);
-	return 0;
+	return code == CURLE_OK ? 0 : -ENOMEM;
 }
 
 /* Of the handle, for all requests that it will send. */

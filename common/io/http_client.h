@@ -41,6 +41,8 @@ struct http_result {
 	struct fault fault;  /* of the others: why, without URL or secrets */
 	int64_t elapsed_ms;
 	bool too_big; /* HTTP_LOST because of response_bytes_max */
+	bool starved; /* HTTP_NOT_SENT because we had no memory or descriptor
+			 for it: it says nothing of the other side */
 };
 
 /* Called once for each exchange, from the loop and never from within

@@ -217,11 +217,17 @@ static bool may_reach(struct http_wire *wire, const struct sockaddr *address,
 static curl_socket_t open_socket(void *userdata, curlsocktype purpose,
 				 struct curl_sockaddr *address)
 {
+	struct http_wire *wire = userdata;
+	int fd;
+
 	if (purpose != CURLSOCKTYPE_IPCXN ||
-	    !may_reach(userdata, &address->addr, address->addrlen))
+	    !may_reach(wire, &address->addr, address->addrlen))
 		return CURL_SOCKET_BAD;
-	return socket(address->family, address->socktype | SOCK_CLOEXEC,
-		      address->protocol);
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
+		    address->protocol);
+	wire->starved = fd < 0 && (errno == EMFILE || errno == ENFILE ||
+				   errno == ENOBUFS || errno == ENOMEM);
+	return fd;
 }
 
 /* Called also when a kept connection is used again, where open_socket() is
@@ -247,10 +253,35 @@ static int before_request(void *userdata, char *peer, char *local,
 	return CURL_PREREQFUNC_OK;
 }
 
-int http_wire_prepare(struct http_wire *wire, enum http_reach reach)
+/* What libcurl copies, and may have no memory for: a handle without these
+ * rules must not be used. */
+static bool set_texts(CURL *easy, enum http_reach reach)
 {
 	const char *protocols =
 		reach == HTTP_REACH_PUBLIC ? "https" : "https,http";
+	const struct {
+		CURLoption option;
+		const char *text;
+	} texts[] = {
+		{ CURLOPT_PROTOCOLS_STR, protocols },
+		{ CURLOPT_REDIR_PROTOCOLS_STR, protocols },
+		/* A proxy in the environment would make the address filter
+		 * see the proxy instead of the peer. */
+		{ CURLOPT_PROXY, "" },
+		{ CURLOPT_NOPROXY, "*" },
+		{ CURLOPT_USERAGENT, "rushes" },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		if (curl_easy_setopt(easy, texts[i].option, texts[i].text) !=
+		    CURLE_OK)
+			return false;
+	}
+	return true;
+}
+
+int http_wire_prepare(struct http_wire *wire, enum http_reach reach)
+{
 	CURL *easy;
 
 	http_wire_done(wire);
@@ -258,6 +289,10 @@ int http_wire_prepare(struct http_wire *wire, enum http_reach reach)
 	if (!easy)
 		return -ENOMEM;
 
+	if (!set_texts(easy, reach)) {
+		curl_easy_cleanup(easy);
+		return -ENOMEM;
+	}
 	*wire = (struct http_wire){ .easy = easy, .reach = reach };
 	(void)curl_easy_setopt(easy, CURLOPT_PRIVATE, wire);
 	(void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, wire->error);
@@ -268,13 +303,7 @@ int http_wire_prepare(struct http_wire *wire, enum http_reach reach)
 	 * would else be believed for a minute after it was right again. */
 	(void)curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT,
 			       (long)NAME_KEPT_S);
-	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocols);
-	(void)curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, protocols);
 	(void)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	/* A proxy in the environment would make the address filter see the
-	 * proxy instead of the peer. */
-	(void)curl_easy_setopt(easy, CURLOPT_PROXY, "");
-	(void)curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
 	(void)curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
 	(void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
 			       (long)CURL_HTTP_VERSION_2TLS);
@@ -283,7 +312,6 @@ int http_wire_prepare(struct http_wire *wire, enum http_reach reach)
 			       (long)CURL_SSLVERSION_TLSv1_2);
 	(void)curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN,
 			       (long)IDLE_CONNECTION_S);
-	(void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "rushes");
 	(void)curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	(void)curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, wire);
 	(void)curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
@@ -298,10 +326,11 @@ int http_wire_start(struct http_wire *wire, struct http_loop *loop,
 	wire->done = done;
 	wire->userdata = userdata;
 	wire->refused = NULL;
-	wire->reached = false;
+	wire->reached = wire->starved = false;
 	wire->error[0] = '\0';
+	/* Nothing but memory may be wrong with a fresh handle. */
 	if (curl_multi_add_handle(loop->multi, wire->easy) != CURLM_OK)
-		return -EINVAL;
+		return -ENOMEM;
 	wire->loop = loop;
 	return 0;
 }
@@ -346,6 +375,8 @@ void http_wire_explain(const struct http_wire *wire, CURLcode code,
 	if (wire->refused)
 		(void)fault_set(ret, 0, "address not allowed: %s",
 				wire->refused);
+	else if (wire->starved)
+		(void)fault_set(ret, 0, "no descriptor is left for it");
 	else
 		(void)fault_set(ret, 0, "%s", text);
 }
@@ -359,8 +390,7 @@ static bool is_clean(const char *text)
 	return true;
 }
 
-bool http_list_add(struct curl_slist **list, const char *name,
-		   const char *value)
+int http_list_add(struct curl_slist **list, const char *name, const char *value)
 {
 	struct curl_slist *longer;
 	char *line = NULL;
@@ -368,17 +398,17 @@ bool http_list_add(struct curl_slist **list, const char *name,
 
 	if (!*name || !is_clean(name) || !is_clean(value) ||
 	    strpbrk(name, ":; "))
-		return false;
+		return -EINVAL;
 	/* "name;" is libcurl's way to say a header without a value; "name:"
 	 * would take the header away. */
 	length = *value ? asprintf(&line, "%s: %s", name, value)
 			: asprintf(&line, "%s;", name);
 	if (length < 0)
-		return false;
+		return -ENOMEM;
 	longer = curl_slist_append(*list, line);
 	free(line);
 	if (!longer)
-		return false;
+		return -ENOMEM;
 	*list = longer;
-	return true;
+	return 0;
 }

@@ -43,6 +43,7 @@ struct http_wire {
 	enum http_reach reach;
 	const char *refused; /* why an address was not allowed, or NULL */
 	bool reached; /* connected; the request was about to be written */
+	bool starved; /* we had no descriptor for a connection */
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -55,7 +56,7 @@ _must_check_ int http_wire_prepare(struct http_wire *wire,
  * Run it. done is called once, from the loop, when it has left the loop
  * again, and not at all after http_wire_stop().
  *
- * @return 0; -EINVAL
+ * @return 0; -ENOMEM
  */
 _must_check_ int http_wire_start(struct http_wire *wire, struct http_loop *loop,
 				 http_wire_done_fn *done, void *userdata);
@@ -71,10 +72,10 @@ void http_wire_done(struct http_wire *wire);
 void http_wire_explain(const struct http_wire *wire, CURLcode code,
 		       struct fault *ret);
 
-/* Append "name: value" to a list. @return whether it worked: a control
- * character anywhere is refused */
-bool http_list_add(struct curl_slist **list, const char *name,
-		   const char *value);
+/* Append "name: value" to a list. @return 0; -EINVAL: a control character
+ * anywhere is refused; -ENOMEM */
+_must_check_ int http_list_add(struct curl_slist **list, const char *name,
+			       const char *value);
 
 static inline struct curl_slist *http_list_free(struct curl_slist *list)
 {

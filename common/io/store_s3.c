@@ -138,11 +138,12 @@ static int prepare(struct http_wire *wire, struct store *store, const char *key,
 	    curl_easy_setopt(easy, CURLOPT_USERNAME, conf->s3_access_key) !=
 		    CURLE_OK ||
 	    curl_easy_setopt(easy, CURLOPT_PASSWORD, conf->s3_secret_key) !=
-		    CURLE_OK)
+		    CURLE_OK ||
+	    (conf->s3_ca_file &&
+	     curl_easy_setopt(easy, CURLOPT_CAINFO, conf->s3_ca_file) !=
+		     CURLE_OK))
 		return -ENOMEM;
 	(void)curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-	if (conf->s3_ca_file)
-		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, conf->s3_ca_file);
 	(void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
 	(void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
 			       (long)CURL_HTTP_VERSION_1_1);
@@ -323,8 +324,9 @@ static int set_headers(struct s3_put *put, const struct store_object *object)
 	const char *sha256 = s3->tls ? "UNSIGNED-PAYLOAD" : object->sha256;
 
 	assert(sha256);
-	if (!http_list_add(&put->headers, "x-amz-content-sha256", sha256) ||
-	    !http_list_add(&put->headers, "Content-Type", object->content_type))
+	if (http_list_add(&put->headers, "x-amz-content-sha256", sha256) < 0 ||
+	    http_list_add(&put->headers, "Content-Type", object->content_type) <
+		    0)
 		return -ENOMEM;
 	return 0;
 }
@@ -513,8 +515,8 @@ static int s3_read(struct store *store, const char *key, size_t bytes_max,
 		return -ENOMEM;
 	read->base = (struct store_read){ store, done, userdata, false };
 	read->bytes_max = bytes_max;
-	if (!http_list_add(&read->headers, "x-amz-content-sha256",
-			   s3->tls ? "UNSIGNED-PAYLOAD" : empty_sha256))
+	if (http_list_add(&read->headers, "x-amz-content-sha256",
+			  s3->tls ? "UNSIGNED-PAYLOAD" : empty_sha256) < 0)
 		return -ENOMEM;
 	r = prepare(&read->wire, store, key, read->headers,
 		    store->conf->stall_timeout_s);

@@ -285,9 +285,10 @@ static int copy_request(struct transfer *t, const struct http_request *request,
 		return r;
 	t->url = arena_strdup(t->arena, request->url);
 	for (size_t i = 0; i < request->header_count; i++) {
-		if (!http_list_add(&t->headers, request->header[i].name,
-				   request->header[i].value))
-			return fault_set(reterr_fault, -EINVAL,
+		r = http_list_add(&t->headers, request->header[i].name,
+				  request->header[i].value);
+		if (r < 0)
+			return fault_set(reterr_fault, r,
 					 "a header that cannot be sent");
 	}
 	return 0;
