@@ -4,6 +4,7 @@
 #include "common/base/text.h"
 #include "common/flow/read.h"
 #include "common/io/log.h"
+#include "common/model/json_text.h"
 #include "common/model/limits.h"
 #include "common/model/token.h"
 #include "fcgi/commit.h"
@@ -179,8 +180,11 @@ static int parse(const struct request *request, struct arrival *arrival,
 	int r;
 
 	item->delivery_key = delivery_key(request, delivery_id);
+	json_text_watch();
 	r = arrival->ops->webhook_event(&arrival->webhook, request->arena,
 					&item->event, reterr_fault);
+	if (r == 0 && json_text_starved())
+		r = fault_set(reterr_fault, -ENOMEM, "no memory");
 	if (r == -EBADMSG)
 		return refuse_arrival(request, ret, 400, "malformed_webhook",
 				      "The body is not what this provider "

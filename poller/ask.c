@@ -2,9 +2,11 @@
 #include "poller/ask.h"
 
 #include "common/base/clock.h"
+#include "common/model/json_text.h"
 #include "poller/gate.h"
 #include "poller/token.h"
 
+#include <errno.h>
 #include <string.h>
 
 int ask_send(struct work *work, const struct http_request *request, bool once,
@@ -52,8 +54,13 @@ struct provider_event ask_event(struct work *work,
 	int r;
 
 	if (result->outcome == HTTP_ANSWERED) {
+		json_text_watch();
 		r = translate(&work->job, &result->response, clock_unix_s(),
 			      result->arena, &event, &fault);
+		/* Half understood is not understood. */
+		if (r == 0 && json_text_starved())
+			r = fault_set(&fault, -ENOMEM,
+				      "no memory for the answer");
 		if (r == 0)
 			return event;
 		/* The exchange's arena is full; the words must live

@@ -271,7 +271,10 @@ static void ask_cancel(struct work *work)
 					  work->arena, &request, &fault);
 	if (r == 0)
 		r = ask_send(work, &request, false, on_cancel);
-	if (r < 0)
+	/* Without memory it was not tried, and will be. */
+	if (r == -ENOMEM)
+		cannot_ask(work, &fault);
+	else if (r < 0)
 		cannot_cancel(work, fault.text);
 }
 

@@ -58,30 +58,6 @@ static void stop(struct work *work)
 
 /* ---- how it ends --------------------------------------------------------- */
 
-static void stored(struct complete *complete)
-{
-	struct work *work = complete->work;
-	struct stored list[LIMIT_MEDIA_PER_JOB];
-	struct move move = work_move(work, JOB_STORED);
-
-	for (size_t i = 0; i < complete->sources.count; i++) {
-		const struct file *file = &complete->file[i];
-
-		list[i] = (struct stored){
-			.key = file->key,
-			.url = store_public_url(work->poller->conf, file->key,
-						work->arena),
-			.content_type = file->content_type,
-			.bytes = file->bytes,
-			.sha256 = file->sha256,
-		};
-	}
-	if (complete->sources.count > 0)
-		move.media = sources_stored(list, complete->sources.count,
-					    work->arena);
-	work_send(work, &move, NULL);
-}
-
 static void fail(struct work *work, const char *code, const char *message)
 {
 	const struct log_context context = work_context(work);
@@ -214,6 +190,36 @@ static void failed(struct complete *complete,
 		unavailable(work, result, message);
 		break;
 	}
+}
+
+static void stored(struct complete *complete)
+{
+	struct work *work = complete->work;
+	struct stored list[LIMIT_MEDIA_PER_JOB];
+	struct move move = work_move(work, JOB_STORED);
+
+	for (size_t i = 0; i < complete->sources.count; i++) {
+		const struct file *file = &complete->file[i];
+
+		list[i] = (struct stored){
+			.key = file->key,
+			.url = store_public_url(work->poller->conf, file->key,
+						work->arena),
+			.content_type = file->content_type,
+			.bytes = file->bytes,
+			.sha256 = file->sha256,
+		};
+	}
+	if (complete->sources.count > 0)
+		move.media = sources_stored(list, complete->sources.count,
+					    work->arena);
+	if (complete->sources.count > 0 && !move.media) {
+		stop(work);
+		put_off(work, again_ms(work), MOVE_KEEP, "store_failed",
+			"no memory");
+		return;
+	}
+	work_send(work, &move, NULL);
 }
 
 /* ---- transfers ----------------------------------------------------------- */
@@ -426,6 +432,11 @@ void complete_begin(struct work *work)
 		complete->work = work;
 		r = sources_read(work->media_source ? work->media_source : "",
 				 work->arena, &complete->sources, &fault);
+	}
+	if (r == -ENOMEM) {
+		put_off(work, again_ms(work), MOVE_KEEP, "store_failed",
+			"no memory");
+		return;
 	}
 	if (r < 0) {
 		fail(work, "media_unavailable",

@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "poller/outputs.h"
 
+#include "common/model/json_text.h"
+
 #include <errno.h>
 #include <string.h>
+
+static int load(const char *text, size_t flags, json_t **ret)
+{
+	json_error_t error;
+
+	return json_text_load(text, strlen(text), flags, ret, &error);
+}
 
 int outputs_init(struct outputs *outputs, const char *defaults,
 		 struct fault *reterr_fault)
@@ -12,8 +21,8 @@ int outputs_init(struct outputs *outputs, const char *defaults,
 		.media = json_object(),
 		.stored = json_object(),
 	};
-	if (defaults)
-		outputs->defaults = json_loads(defaults, 0, NULL);
+	if (defaults && load(defaults, 0, &outputs->defaults) == -ENOMEM)
+		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	if (defaults && !json_is_object(outputs->defaults))
 		return fault_set(reterr_fault, -EBADMSG,
 				 "the dependency_defaults are no object");
@@ -91,22 +100,23 @@ static int add_stand_in(struct outputs *outputs, const char *name)
 int outputs_add(struct outputs *outputs, const struct upstream *upstream,
 		struct fault *reterr_fault)
 {
-	json_t *raw, *stored;
-	int r;
+	json_t *raw = upstream->output ? NULL : json_null();
+	json_t *stored = NULL;
+	int r = 0;
 
 	if (!upstream->completed) {
 		r = add_stand_in(outputs, upstream->name);
 		return r < 0 ? fault_set(reterr_fault, r, "no memory") : 0;
 	}
-	raw = upstream->output
-		      ? json_loads(upstream->output, JSON_DECODE_ANY, NULL)
-		      : json_null();
-	stored = json_loads(upstream->media, 0, NULL);
-	if (!raw || !json_is_array(stored)) {
+	if (upstream->output)
+		r = load(upstream->output, JSON_DECODE_ANY, &raw);
+	if (r != -ENOMEM && load(upstream->media, 0, &stored) == -ENOMEM)
+		r = -ENOMEM;
+	if (r < 0 || !json_is_array(stored)) {
 		json_decref(raw);
 		json_decref(stored);
-		return fault_set(reterr_fault, -EBADMSG,
-				 "the result of \"%s\" is not JSON",
+		return fault_set(reterr_fault, r == -ENOMEM ? r : -EBADMSG,
+				 "the result of \"%s\" cannot be read",
 				 upstream->name);
 	}
 	r = add_result(outputs, upstream->name, raw, stored);

@@ -85,6 +85,8 @@ static void resolve(struct prepare *prepare)
 		text = json_text_write(resolved, draft);
 		if (text)
 			work->job.input = text;
+		else if (!arena_is_full(draft))
+			r = -ENOMEM;
 		else
 			r = fault_set(&fault, -EFBIG,
 				      "the input is too large once its "

@@ -33,11 +33,14 @@ static int read_source(const json_t *item, struct arena *arena,
 int sources_read(const char *text, struct arena *arena, struct sources *ret,
 		 struct fault *reterr_fault)
 {
-	json_auto_t *array = json_loads(text, 0, NULL);
+	json_auto_t *array = NULL;
+	json_error_t error;
 	struct sources sources = { 0 };
 	const json_t *item;
 	size_t i;
 
+	if (json_text_load(text, strlen(text), 0, &array, &error) == -ENOMEM)
+		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	if (!json_is_array(array) ||
 	    json_array_size(array) > COUNT_OF(sources.source))
 		return fault_set(reterr_fault, -EBADMSG,

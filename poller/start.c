@@ -338,6 +338,18 @@ static int on_start(sd_event_source *source, void *userdata)
 
 /* ---- preparing ----------------------------------------------------------- */
 
+/* Too large for the memory that a job may take? Where the machine has none
+ * left it is tried again instead. */
+static void no_memory(struct work *work, const char *too_large)
+{
+	if (arena_is_full(work->arena) ||
+	    (work->draft && arena_is_full(work->draft)))
+		work_fail(work, JOB_INPUT_INVALID, "input_too_large", too_large,
+			  JOB_BILLED_NO);
+	else
+		work_postpone(work, again_ms(), NULL, "no memory");
+}
+
 /* With a token: say it in the provider's words, then wait for the turn. */
 static void build(struct work *work)
 {
@@ -362,8 +374,7 @@ static void build(struct work *work)
 		return;
 	}
 	if (r < 0 || arena_failed(draft) || arena_failed(work->arena)) {
-		work_fail(work, JOB_REFUSED, "input_too_large",
-			  "the input is too large to be sent", JOB_BILLED_NO);
+		no_memory(work, "the input is too large to be sent");
 		return;
 	}
 	work->owned = prepared;
@@ -382,9 +393,11 @@ static void on_prepared(struct work *work, int error, const struct fault *fault)
 			  fault->text, JOB_BILLED_NO);
 		break;
 	case -EFBIG:
-	case -ENOMEM:
 		work_fail(work, JOB_INPUT_INVALID, "input_too_large",
 			  fault->text, JOB_BILLED_NO);
+		break;
+	case -ENOMEM:
+		no_memory(work, fault->text);
 		break;
 	case -EAGAIN:
 		work_postpone(work, again_ms(), "input_unavailable",

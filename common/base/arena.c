@@ -40,6 +40,7 @@ struct arena {
 	size_t limit_bytes;
 	size_t taken_bytes;
 	bool failed;
+	bool full; /* failed at its limit */
 	struct chunk *chunks;
 	char *shared; /* what is free of the shared chunk in use */
 	size_t shared_bytes;
@@ -70,6 +71,11 @@ struct arena *arena_free(struct arena *arena)
 bool arena_failed(const struct arena *arena)
 {
 	return arena->failed;
+}
+
+bool arena_is_full(const struct arena *arena)
+{
+	return arena->full;
 }
 
 static void *add_chunk(struct arena *arena, size_t size)
@@ -107,7 +113,10 @@ void *arena_alloc(struct arena *arena, size_t size)
 {
 	void *bytes = NULL;
 
-	if (!arena->failed && size <= arena->limit_bytes - arena->taken_bytes)
+	if (arena->failed)
+		return NULL;
+	arena->full = size > arena->limit_bytes - arena->taken_bytes;
+	if (!arena->full)
 		bytes = size < small_bytes ? share(arena, size)
 					   : add_chunk(arena, size);
 	if (!bytes) {

@@ -26,6 +26,10 @@ DEFINE_CLEANUP(struct arena *, arena_free);
 
 bool arena_failed(const struct arena *arena);
 
+/* Whether it failed at its limit, and so would again; else there was no
+ * memory to be had, and that may pass. */
+bool arena_is_full(const struct arena *arena);
+
 /* Zeroed and suitably aligned for any type, or NULL. */
 void *arena_alloc(struct arena *arena, size_t size);
 char *arena_strndup(struct arena *arena, const char *text, size_t length);

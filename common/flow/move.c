@@ -2,6 +2,7 @@
 #include "common/flow/move.h"
 
 #include "common/io/log.h"
+#include "common/model/json_text.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -153,11 +154,12 @@ static int moves_to_text(const struct run *run, size_t first, size_t count,
 
 		if (run->results[i].outcome == MOVE_BAD || run->written[i])
 			continue;
+		json_text_watch();
 		object = move_to_json(&run->moves[i], i);
-		if (!object)
+		if (!object && !json_text_starved())
 			mark_bad(&run->results[i],
 				 "a text in it is not UTF-8 or not JSON");
-		else if (json_array_append_new(array, object) < 0)
+		else if (!object || json_array_append_new(array, object) < 0)
 			r = -ENOMEM;
 	}
 	*ret_text = r == 0 ? json_dumps(array, JSON_COMPACT) : NULL;

@@ -114,14 +114,7 @@ static int read_fault(const json_error_t *error, struct fault *reterr_fault)
 	int length =
 		near ? (int)(near - error->text) : (int)strlen(error->text);
 
-	/* Without memory jansson says so only now and then; as a rule it says
-	 * nothing at all. */
-	if (length == 0)
-		return fault_set(reterr_fault, -ENOMEM, "no memory for JSON");
-
 	switch (json_error_code(error)) {
-	case json_error_out_of_memory:
-		return fault_set(reterr_fault, -ENOMEM, "no memory for JSON");
 	case json_error_null_character:
 	case json_error_null_byte_in_key:
 		return fault_set(reterr_fault, -EBADMSG,
@@ -135,6 +128,54 @@ static int read_fault(const json_error_t *error, struct fault *reterr_fault)
 	}
 }
 
+/*
+ * jansson takes it for a mistake in the text when it has no memory for a
+ * string of it, and what it cannot write is NULL for whatever reason. So we
+ * look over its shoulder: this says whether it asked in vain, on this thread.
+ */
+static _Thread_local bool starved;
+
+static void *take(size_t size)
+{
+	void *bytes = malloc(size);
+
+	if (!bytes)
+		starved = true;
+	return bytes;
+}
+
+/* Before anything has come from jansson, as its manual asks for. */
+__attribute__((constructor)) static void look_over_shoulder(void)
+{
+	json_set_alloc_funcs(take, free);
+}
+
+void json_text_watch(void)
+{
+	starved = false;
+}
+
+bool json_text_starved(void)
+{
+	return starved;
+}
+
+int json_text_load(const char *text, size_t size, size_t flags, json_t **ret,
+		   json_error_t *reterr)
+{
+	bool before = starved, now;
+	json_t *json;
+
+	starved = false;
+	json = json_loadb(text, size, flags, reterr);
+	now = starved;
+	starved |= before;
+	if (!json)
+		return now ? -ENOMEM : -EBADMSG;
+	*ret = json;
+	return 0;
+}
+
 int json_text_read(const char *text, size_t size, json_t **ret,
 		   struct fault *reterr_fault)
 {
@@ -146,8 +187,10 @@ int json_text_read(const char *text, size_t size, json_t **ret,
 	if (r < 0)
 		return r;
 
-	json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
-	if (!json)
+	r = json_text_load(text, size, JSON_REJECT_DUPLICATES, &json, &error);
+	if (r == -ENOMEM)
+		return fault_set(reterr_fault, r, "no memory for JSON");
+	if (r < 0)
 		return read_fault(&error, reterr_fault);
 	*ret = json;
 	return 0;

@@ -27,11 +27,24 @@
  * @ret  a new reference; hold it with _cleanup_(json_decrefp)
  *
  * @return 0; -EBADMSG, the fault says what is wrong and where; -EFBIG for
- *	   the limits; -ENOMEM, where jansson tells it from wrong JSON (it does
- *	   not when memory ends within a string)
+ *	   the limits; -ENOMEM
  */
 _must_check_ int json_text_read(const char *text, size_t size, json_t **ret,
 				struct fault *reterr_fault);
+
+/**
+ * json_loadb() that tells a want of memory from wrong JSON, without any of
+ * the limits above.
+ *
+ * @return 0; -ENOMEM; -EBADMSG, and *reterr has jansson's words
+ */
+_must_check_ int json_text_load(const char *text, size_t size, size_t flags,
+				json_t **ret, json_error_t *reterr);
+
+/* Whether jansson asked for memory in vain, on this thread, since the last
+ * json_text_watch(): then what it made is not what was meant. */
+void json_text_watch(void);
+bool json_text_starved(void);
 
 /**
  * Write any value as compact text. Numbers come out with as few digits as

@@ -43,18 +43,18 @@ int wire_parse(const char *bytes, size_t size, json_t **ret)
 	size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
 	json_error_t error;
 	json_t *value;
+	int r;
 
 	if (!bytes || !is_modest(bytes, size))
 		return -EBADMSG;
 
-	value = json_loadb(bytes, size, flags, &error);
-	if (!value && json_error_code(&error) == json_error_numeric_overflow)
-		value = json_loadb(bytes, size, flags | JSON_DECODE_INT_AS_REAL,
-				   &error);
-	if (!value)
-		return json_error_code(&error) == json_error_out_of_memory
-			       ? -ENOMEM
-			       : -EBADMSG;
+	r = json_text_load(bytes, size, flags, &value, &error);
+	if (r == -EBADMSG &&
+	    json_error_code(&error) == json_error_numeric_overflow)
+		r = json_text_load(bytes, size, flags | JSON_DECODE_INT_AS_REAL,
+				   &value, &error);
+	if (r < 0)
+		return r;
 	if (!json_is_object(value)) {
 		json_decref(value);
 		return -EBADMSG;

@@ -53,6 +53,19 @@ static void limit_is_exact(void **state)
 	assert_false(arena_failed(arena));
 	assert_null(arena_alloc(arena, 1));
 	assert_true(arena_failed(arena));
+	assert_true(arena_is_full(arena));
+}
+
+static void want_of_memory_is_not_its_limit(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(SIZE_MAX);
+
+	(void)state;
+	assert_null(arena_alloc(arena, PTRDIFF_MAX / 2 * 2));
+	assert_true(arena_failed(arena));
+	assert_false(arena_is_full(arena));
+	assert_null(arena_alloc(arena, 1));
+	assert_false(arena_is_full(arena));
 }
 
 static void failure_is_sticky(void **state)
@@ -109,6 +122,7 @@ int main(void)
 		cmocka_unit_test(memory_is_zeroed_and_aligned),
 		cmocka_unit_test(nothing_overlaps),
 		cmocka_unit_test(limit_is_exact),
+		cmocka_unit_test(want_of_memory_is_not_its_limit),
 		cmocka_unit_test(failure_is_sticky),
 		cmocka_unit_test(huge_sizes_do_not_wrap),
 		cmocka_unit_test(copies_end_in_a_nul),
