@@ -67,6 +67,8 @@ async function gather(stack) {
 	return all;
 }
 
+const unpaid = ["failed", "canceled", "cancelled"];
+
 /* Did the provider tell us of this start, in any way there is? */
 const told = (start) => start.answered || start.listed > 0 ||
 	start.polls > 0 || start.results > 0 ||
@@ -101,13 +103,16 @@ async function checkSubmissions(stack) {
 /*
  * A job whose start was taken and succeeded has completed, unless no answer,
  * no webhook and no list could tell that it was taken. A job that was never
- * taken may only have ended because nobody could know that.
+ * taken may only have ended because nobody could know that. Only what was asked
+ * for is cancelled, and then it is at its provider as well.
  *
+ * @param asked  ids of the jobs that somebody wanted cancelled
  * @returns how many jobs ended in which way
  */
-function checkEnds(all) {
+function checkEnds(all, asked) {
 	const ends = {
 		completed: 0,
+		cancelled: 0,
 		may_have_been_billed: 0,
 		never_left: 0,
 		dependency_failed: 0,
@@ -120,6 +125,13 @@ function checkEnds(all) {
 		if (job.status === "completed") {
 			ends.completed++;
 			assert.equal(last?.status, "succeeded", what);
+			continue;
+		}
+		if (job.status === "cancelled") {
+			ends.cancelled++;
+			assert.ok(asked?.has(job.id), `nobody asked: ${what}`);
+			assert.ok(!last || unpaid.includes(last.status) ||
+				!told(last), `it goes on: ${what}`);
 			continue;
 		}
 		assert.equal(job.status, "failed", what);
@@ -138,7 +150,8 @@ function checkEnds(all) {
 	}
 	// what nobody could tell us of, counted by the provider's book alone
 	assert.equal(ends.may_have_been_billed, [...all.values()].filter(
-		(job) => job.paid.length > 0 && !told(job.paid.at(-1))).length,
+		(job) => job.paid.length > 0 && job.status !== "cancelled" &&
+			!told(job.paid.at(-1))).length,
 	"starts that nobody can know of");
 	return ends;
 }
@@ -147,8 +160,8 @@ function checkEnds(all) {
 function checkPaid(all) {
 	for (const job of all.values()) {
 		for (const start of job.paid.slice(0, -1))
-			assert.ok(["failed", "canceled", "cancelled"].includes(
-				start.status), `paid twice: ${JSON.stringify(job)}`);
+			assert.ok(unpaid.includes(start.status),
+				`paid twice: ${JSON.stringify(job)}`);
 		assert.equal(new Set(job.paid.map((one) => one.attempt)).size,
 			job.paid.length, `an attempt paid twice: ${JSON.stringify(job)}`);
 	}
@@ -250,7 +263,7 @@ export async function judge(stack, fired) {
 	await checkSubmissions(stack);
 
 	const all = await gather(stack);
-	const ends = checkEnds(all);
+	const ends = checkEnds(all, stack.cancelled);
 
 	checkPaid(all);
 	checkOrder(stack, all);

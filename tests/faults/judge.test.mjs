@@ -85,6 +85,8 @@ suite("the judge", { settings }, (test) => {
 			next_poll_at: "2100-01-01" };
 		const lost = { status: "failed", billed: "unknown",
 			error_code: "may_have_been_billed" };
+		const cancelled = await columns(stack, ids.c,
+			{ status: "cancelled" });
 		let forgotten;
 
 		const lies = {
@@ -123,9 +125,18 @@ suite("the judge", { settings }, (test) => {
 			"failed for no reason": { ...await columns(stack, ids.c,
 				{ ...lost, error_code: "provider_failed" }),
 			message: /'provider_failed'/ },
-			"cancelled for no reason": { ...await columns(stack, ids.c,
-				{ status: "cancelled" }),
-			message: /'cancelled'/ },
+			"cancelled for no reason": { ...cancelled,
+				message: /nobody asked/ },
+			"cancelled, and it goes on": {
+				tell: async () => {
+					stack.cancelled = new Set([ids.c]);
+					await cancelled.tell();
+				},
+				undo: async () => {
+					delete stack.cancelled;
+					await cancelled.undo();
+				},
+				message: /it goes on/ },
 			"completed although the provider failed it": {
 				...entry(stack, ids.c, { status: "failed" }),
 				message: /'failed'/ },

@@ -44,6 +44,7 @@ struct options {
 	int64_t period_s;
 	int64_t watchdog_s;
 	int64_t grace_s;
+	int64_t tired_ms;
 };
 
 struct activator {
@@ -152,6 +153,7 @@ static int open_services(struct activator *activator,
 		.idle_ms = 100,
 		.watchdog_s = options->watchdog_s,
 		.grace_s = options->grace_s,
+		.tired_ms = options->tired_ms,
 	};
 	struct service_plan poller = fcgi;
 	int r;
@@ -226,6 +228,8 @@ static void usage(FILE *out)
 	      "\t[--watchdog S]  SIGABRT after so long a silence; 0: none "
 	      "(30)\n"
 	      "\t[--grace S]     from SIGTERM to SIGKILL (30)\n"
+	      "\t[--tired MS]    to the next start of what failed at once "
+	      "(1000)\n"
 	      "Binds DIR/fcgi.sock and DIR/wake.sock, writes DIR/NAME.pid.\n"
 	      "SIGUSR1 restarts fcgi, SIGUSR2 the poller, SIGTERM ends all.\n",
 	      out);
@@ -258,6 +262,8 @@ static bool read_option(int option, const char *value, struct options *options)
 		return text_to_int64(value, 0, 3600, &options->watchdog_s);
 	case 'g':
 		return text_to_int64(value, 1, 3600, &options->grace_s);
+	case 'T':
+		return text_to_int64(value, 1, 60000, &options->tired_ms);
 	default:
 		return false;
 	}
@@ -275,6 +281,7 @@ int main(int argc, char **argv)
 		{ "period", required_argument, NULL, 't' },
 		{ "watchdog", required_argument, NULL, 'w' },
 		{ "grace", required_argument, NULL, 'g' },
+		{ "tired", required_argument, NULL, 'T' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -282,6 +289,7 @@ int main(int argc, char **argv)
 		.period_s = 10,
 		.watchdog_s = 30,
 		.grace_s = 30,
+		.tired_ms = 1000,
 	};
 	struct fault fault = { "" };
 

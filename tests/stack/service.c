@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 enum {
-	RESTART_MS = 100,	 /* systemd's RestartSec= */
-	RESTART_TIRED_MS = 1000, /* when it did not even live that long */
+	RESTART_MS = 100, /* systemd's RestartSec= */
+	SHORT_LIVED_US = 1000 * 1000,
 	HOLD_MS = 200,
 	NOTIFY_BYTES_MAX = 4096,
 	NOTIFY_FDS_MAX = 253, /* the kernel's SCM_MAX_FD */
@@ -151,7 +151,7 @@ static int on_exit_of(sd_event_source *source, const siginfo_t *info,
 {
 	struct service *service = userdata;
 	bool failed = info->si_code != CLD_EXITED || info->si_status != 0;
-	bool short_lived = now_us() - service->started < 1000000;
+	bool short_lived = now_us() - service->started < SHORT_LIVED_US;
 
 	(void)source;
 	describe_exit(service, info);
@@ -171,7 +171,7 @@ static int on_exit_of(sd_event_source *source, const siginfo_t *info,
 		service_start(service);
 	else if (failed)
 		arm(service->timer,
-		    short_lived ? RESTART_TIRED_MS : RESTART_MS);
+		    short_lived ? service->plan.tired_ms : RESTART_MS);
 	else
 		arm(service->timer, service->plan.idle_ms);
 
@@ -258,7 +258,7 @@ void service_start(struct service *service)
 	if (r < 0) {
 		say("%s: cannot start: %s", service->plan.name,
 		    fault.text[0] ? fault.text : strerror(-r));
-		arm(service->timer, RESTART_TIRED_MS);
+		arm(service->timer, service->plan.tired_ms);
 		return;
 	}
 	say("%s (%d) started with %zu stored descriptors", service->plan.name,

@@ -30,6 +30,7 @@ struct service_plan {
 	bool wake_by_socket; /* a readable socket starts it sooner */
 	int64_t watchdog_s;  /* 0: it is not watched */
 	int64_t grace_s;     /* from SIGTERM to SIGKILL */
+	int64_t tired_ms;    /* to its next start when it failed at once */
 };
 
 struct service {

@@ -14,6 +14,7 @@
 # stack's own. SIMULATOR_ARGS are more arguments for the simulator,
 # POSTGRES_SETTINGS (NAME=VALUE ...) more settings for the database server.
 # DATABASE_TCP is where both programs reach it by TCP, if it is to listen there.
+# RESTART_TIRED_MS (1000) is the pause after a program that ended within a second.
 #
 # Several stacks with different STACK_DIRs do not disturb each other.
 set -euo pipefail
@@ -259,6 +260,7 @@ start_activator() {
 	local log=$dir/logs/activator.log
 	setsid "$build/rushes-activator" --run-dir "$run" \
 		--log-dir "$dir/logs" --period "$POLLER_PERIOD_S" \
+		--tired "${RESTART_TIRED_MS:-1000}" \
 		--fcgi "$build/rushes-fcgi" --poller "$build/rushes-poller" \
 		--fcgi-database "$database_fcgi_url" \
 		--poller-database "$database_poller_url" \
