@@ -67,7 +67,8 @@ async function gather(stack) {
 	return all;
 }
 
-const unpaid = ["failed", "canceled", "cancelled"];
+/* "aborted" is what Replicate cancelled before it began. */
+const unpaid = ["failed", "canceled", "cancelled", "aborted"];
 
 /* Did the provider tell us of this start, in any way there is? */
 const told = (start) => start.answered || start.listed > 0 ||
