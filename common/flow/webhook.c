@@ -5,6 +5,7 @@
 #include "common/flow/json_out.h"
 #include "common/flow/move.h"
 #include "common/flow/read.h"
+#include "common/flow/webhook_decide.h"
 #include "common/io/log.h"
 
 #include <errno.h>
@@ -52,30 +53,13 @@ enum webhook_trust webhook_judge(const struct webhook_judging *judging,
 
 /* ---- the job as it stands ----------------------------------------------- */
 
-struct target {
-	const char *id; /* NULL: no such job */
-	const char *execution_id;
-	const char *provider;
-	const char *known_id; /* the provider's, of the attempt it is about */
-	bool was_accepted;    /* that attempt */
-	enum job_state state;
-	int64_t version;
-	int32_t attempt;
-	int32_t max_attempts;
-	int32_t falters;
-	int32_t start_failures;
-	bool cancel_requested;
-	bool restart_if_absent;
-	bool repeated;
-};
-
 static int read_target(const PGresult *rows, int i, struct arena *arena,
-		       struct target *targets, size_t count,
+		       struct webhook_target *targets, size_t count,
 		       struct fault *reterr_fault)
 {
 	struct db_row row = db_row(rows, i, arena);
 	int64_t n = db_row_int64(&row, "n");
-	struct target target = {
+	struct webhook_target target = {
 		.id = db_row_text(&row, "id"),
 		.execution_id = db_row_text(&row, "execution_id"),
 		.provider = db_row_text(&row, "provider"),
@@ -105,7 +89,8 @@ static int read_target(const PGresult *rows, int i, struct arena *arena,
 
 static int read_targets(struct db *db, struct webhook_item *const *items,
 			size_t count, struct arena *arena,
-			struct target *targets, struct fault *reterr_fault)
+			struct webhook_target *targets,
+			struct fault *reterr_fault)
 {
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	const char **ids = arena_alloc(arena, count * sizeof(*ids));
@@ -136,158 +121,12 @@ static int read_targets(struct db *db, struct webhook_item *const *items,
 	return r;
 }
 
-/* ---- deciding ----------------------------------------------------------- */
-
-enum {
-	DECIDED_OUTCOME = 0, /* nothing is to be written */
-	DECIDED_MOVE,	     /* the job moves */
-	DECIDED_NOTE,	     /* it does not; remember that it came */
-	DECIDED_POKE,	     /* nothing is known; look now */
-};
-
-static bool says_it_lives(const struct provider_event *event)
-{
-	return event->kind == JOB_RENDERED || event->kind == JOB_PROGRESS ||
-	       event->kind == JOB_ACCEPTED || event->kind == JOB_RESULT_READY;
-}
-
-static int decide_event(const struct conf *conf, const struct target *target,
-			struct webhook_item *item, struct arena *arena,
-			struct move *ret, struct fault *reterr_fault)
-{
-	const struct advance_job job = {
-		.id = target->id,
-		.execution_id = target->execution_id,
-		.ops = item->ops,
-		.state = target->state,
-		.claim = MOVE_ANY,
-		.version = target->version,
-		.attempt = target->attempt,
-		.max_attempts = target->max_attempts,
-		.start_failures = target->start_failures,
-		.falters = target->falters,
-		.cancel_requested = target->cancel_requested,
-		.restart_if_absent = target->restart_if_absent,
-		.via = "webhook",
-	};
-	int r;
-
-	r = advance_event(conf, &job, &item->event, arena, ret, reterr_fault);
-	if (r < 0)
-		return r;
-	if (r > 0)
-		return DECIDED_NOTE;
-	/* Cancelling was asked for while nobody could cancel: now somebody
-	 * can, so the job is due at once. */
-	if (ret->becomes == JOB_PROCESSING && ret->was != JOB_PROCESSING)
-		ret->saw_cancel = false;
-	item->wake = ret->becomes != target->state;
-	ret->delivery_key = item->delivery_key;
-	return DECIDED_MOVE;
-}
-
-/* An event that asks for another request of ours is a hint, however genuine
- * it is. */
-static bool is_hint(const struct webhook_item *item)
-{
-	return item->hint || item->event.hint ||
-	       item->event.kind == JOB_RESULT_READY ||
-	       item->event.kind == JOB_NO_ANSWER;
-}
-
-/* Does the body speak of the start that this attempt is? Without a token
- * that says so, it has to name it; with one, it must not name another. */
-static bool names_the_start(const struct webhook_item *item,
-			    const struct target *target)
-{
-	if (item->hint)
-		return item->attempt != 0;
-	if (!item->event.provider_job_id || !target->known_id)
-		return item->attempt != 0;
-	return strcmp(item->event.provider_job_id, target->known_id) == 0;
-}
-
-/* A genuine webhook, sent to the address of another job. */
-static void log_wrong_job(const struct target *target)
-{
-	log_event(LOG_WARNING, LOG_ID_WEBHOOK_REFUSED,
-		  &(struct log_context){
-			  .job = target->id,
-			  .execution = target->execution_id,
-			  .provider = target->provider,
-			  .attempt = target->attempt,
-		  },
-		  "a webhook names another start than its address");
-}
-
-static bool may_be_rendering(enum job_state state)
-{
-	return state == JOB_PROCESSING || state == JOB_START_UNKNOWN;
-}
-
-/* It was heard of before, and is over, or the job would not be queued: that it
- * ran is old news. A start taken for lost was not heard of. */
-static bool is_outdated(const struct webhook_item *item,
-			const struct target *target)
-{
-	return target->state == JOB_QUEUED && target->was_accepted &&
-	       item->event.kind == JOB_PROGRESS;
-}
-
-/* That it runs, of a job that is known to have come so far: of a start whose
- * id is known there is nothing to write, however often it comes. */
-static bool is_no_news(const struct webhook_item *item,
-		       const struct target *target)
-{
-	const struct provider_event *event = &item->event;
-
-	return (event->kind == JOB_PROGRESS || event->kind == JOB_ACCEPTED) &&
-	       event->progress < 0 && !event->provider_ref &&
-	       event->provider_job_id && target->known_id &&
-	       (target->state == JOB_PROCESSING ||
-		target->state == JOB_STORING || job_is_terminal(target->state));
-}
-
-/* @return DECIDED_…; -ENOMEM */
-static int decide(const struct conf *conf, const struct target *target,
-		  struct webhook_item *item, struct arena *arena,
-		  struct move *ret, struct fault *reterr_fault)
-{
-	item->wake = false;
-	item->outcome = WEBHOOK_NO_EFFECT;
-	if (!target->id || strcmp(target->provider, item->ops->name) != 0) {
-		item->outcome = WEBHOOK_JOB_UNKNOWN;
-		return DECIDED_OUTCOME;
-	}
-	if (!names_the_start(item, target)) {
-		log_wrong_job(target);
-		if (item->attempt == 0)
-			item->outcome = WEBHOOK_WRONG_JOB;
-		return DECIDED_OUTCOME;
-	}
-	if (target->repeated || item->attempt > target->attempt)
-		return DECIDED_OUTCOME;
-	if (item->attempt != 0 && item->attempt < target->attempt)
-		return item->hint ? DECIDED_OUTCOME : DECIDED_NOTE;
-	if (is_hint(item))
-		return may_be_rendering(target->state) ? DECIDED_POKE
-						       : DECIDED_OUTCOME;
-	if (is_outdated(item, target))
-		return DECIDED_NOTE;
-	if (is_no_news(item, target)) {
-		if (target->state == JOB_PROCESSING)
-			item->outcome = WEBHOOK_TAKEN;
-		return DECIDED_OUTCOME;
-	}
-	return decide_event(conf, target, item, arena, ret, reterr_fault);
-}
-
 /* ---- notes -------------------------------------------------------------- */
 
 /* A webhook that moves nothing, and the job it is about. */
 struct note {
 	struct webhook_item *item;
-	const struct target *target;
+	const struct webhook_target *target;
 };
 
 /* A start that a newer one has overtaken, and that lives: it was paid as
@@ -296,7 +135,7 @@ static bool is_stray(const struct note *note)
 {
 	return note->item->attempt != 0 &&
 	       note->item->attempt < note->target->attempt &&
-	       says_it_lives(&note->item->event);
+	       webhook_says_it_lives(&note->item->event);
 }
 
 static void write_note(const struct note *note, struct json_out *out)
@@ -343,7 +182,7 @@ static int run_notes(struct db *db, const struct note *notes, size_t count,
 
 static void settle_note(const struct note *note)
 {
-	const struct target *target = note->target;
+	const struct webhook_target *target = note->target;
 
 	note->item->outcome = WEBHOOK_NO_EFFECT;
 	note->item->wake = is_stray(note);
@@ -443,7 +282,7 @@ struct batch {
 	struct arena *arena;
 	struct webhook_item **item; /* not decided yet, in order of arrival */
 	size_t count;
-	struct target *target; /* of each item */
+	struct webhook_target *target; /* of each item */
 	struct move *move;
 	struct webhook_item **mover; /* whose move it is */
 	struct move_result *result;
@@ -478,8 +317,9 @@ static int decide_round(struct batch *batch, struct fault *reterr_fault)
 			batch->item[left++] = item;
 			continue;
 		}
-		r = decide(batch->conf, &batch->target[i], item, batch->arena,
-			   &batch->move[batch->move_count], reterr_fault);
+		r = webhook_decide(
+			batch->conf, &batch->target[i], item, batch->arena,
+			&batch->move[batch->move_count], reterr_fault);
 		if (r < 0)
 			return r;
 		if (r == DECIDED_OUTCOME)
@@ -535,7 +375,7 @@ static bool is_plain_result(const struct webhook_item *item)
 {
 	const struct provider_event *event = &item->event;
 
-	return item->attempt != 0 && !is_hint(item) &&
+	return item->attempt != 0 && !webhook_is_hint(item) &&
 	       event->kind == JOB_RENDERED && event->provider_job_id &&
 	       !event->provider_ref && event->progress < 0;
 }
@@ -592,7 +432,7 @@ static int write_results(struct batch *batch, const char **ret_text,
 	return r == 0 && *ret_text ? 0 : -ENOMEM;
 }
 
-static void log_taken(const struct target *target,
+static void log_taken(const struct webhook_target *target,
 		      const struct job_decision *decision)
 {
 	log_event(LOG_INFO, LOG_ID_JOB_MOVED,
@@ -614,7 +454,7 @@ static int mark_taken(struct batch *batch, const PGresult *rows,
 	for (int i = 0; i < db_rows(rows); i++) {
 		struct db_row row = db_row(rows, i, batch->arena);
 		int64_t n = db_row_int64(&row, "n");
-		const struct target target = {
+		const struct webhook_target target = {
 			.id = db_row_text(&row, "id"),
 			.execution_id = db_row_text(&row, "execution_id"),
 			.provider = db_row_text(&row, "provider"),

@@ -59,3 +59,63 @@ WITH stale AS MATERIALIZED (
      WHERE start.job_id = ANY (ARRAY[stray.job_id]) AND start.attempt = stray.attempt
 )
 SELECT count(*) AS jobs FROM due;
+
+-- name: job_release_expired
+-- Queued jobs whose poller died before it started them give their slot back.
+WITH dead AS (
+    SELECT id, provider, holds_slot
+      FROM execution_jobs
+     WHERE status = 'queued' AND next_poll_at <= now() AND lease_until < now()
+       AND job_stuck_at(deadline_at, lease_until, cancel_requested_at) <= now()
+     ORDER BY id
+       FOR NO KEY UPDATE SKIP LOCKED
+), freed AS (
+    UPDATE execution_jobs AS job
+       SET lease_until = NULL, holds_slot = false
+      FROM dead
+     WHERE job.id = dead.id
+    RETURNING job.id
+), slot AS (
+    SELECT name, in_use
+      FROM providers
+     WHERE name IN (SELECT provider FROM dead WHERE holds_slot)
+     ORDER BY name
+       FOR NO KEY UPDATE
+), slotted AS (
+    UPDATE providers
+       SET in_use = slot.in_use - news.jobs
+      FROM (SELECT provider, count(*)::integer AS jobs
+              FROM dead WHERE holds_slot GROUP BY provider) AS news
+      JOIN slot ON slot.name = news.provider
+     WHERE providers.name = news.provider
+)
+SELECT count(*) AS jobs FROM freed;
+
+-- name: job_overdue
+-- params: most integer
+-- Jobs whose time is over although no lane could take them: queued ones (no
+-- slot, no token, breaker open) at the deadline, or at once if they are to be
+-- cancelled; those that may be rendering after two minutes, in which they are
+-- asked about once more. Not claimed: the move compares the version.
+SELECT id, execution_id, name, provider, status, version, attempt,
+       cancel_requested_at IS NOT NULL AS cancel_requested
+  FROM (SELECT *
+          FROM execution_jobs
+         WHERE status = 'queued'
+           AND job_stuck_at(deadline_at, lease_until, cancel_requested_at) <= now()
+           AND (deadline_at <= now() OR cancel_requested_at IS NOT NULL)
+        UNION ALL
+        SELECT job.*
+          FROM providers
+               CROSS JOIN unnest(ARRAY['start_unknown', 'processing']) AS lane (status)
+               CROSS JOIN LATERAL (
+                   SELECT *
+                     FROM execution_jobs
+                    WHERE provider = providers.name AND status = lane.status
+                      AND next_poll_at <= now()
+                      AND deadline_at <= now() - interval '2 minutes'
+                   OFFSET 0
+               ) AS job) AS job
+ WHERE lease_until IS NULL OR lease_until < now()
+ ORDER BY id
+ LIMIT $1::integer;
