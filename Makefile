@@ -115,7 +115,7 @@ TESTS    := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC) $(DB_SRC) $(STORE_SRC))
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRC))
 FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 FETCHER  := $(patsubst %.c,$(BUILD)/%,$(SSRF_SRC))
-SHIM     := $(patsubst %.c,$(BUILD)/%.so,$(FAULTS_SRC))
+SHIM     := $(addprefix $(BUILD)/tests/faults/,shim.so clock.so)
 GEN      := $(BUILD)/gen/queries.inc $(BUILD)/gen/migrations.inc
 ALL_SRC  := $(PURE_SRC) $(WORK_SRC) $(call sources,fcgi poller) \
 	$(SUPPORT_SRC) $(SIM_SRC) $(STACK_SRC) $(UNIT_SRC) $(DB_SRC) \
@@ -208,8 +208,9 @@ $(BENCHES) $(FETCHER): %: %.o $(BUILD)/fcgi.a $(BUILD)/poller.a $(BUILD)/common.
 
 # Preloaded into programs under test, so it takes libc as it is.
 $(SHIM): %.so: %.o
-	$(call say,LINK,$@)$(CC) -shared -o $@ $<
-$(SHIM:.so=.o): CFLAGS += -fPIC -fvisibility=hidden -U_FORTIFY_SOURCE
+	$(call say,LINK,$@)$(CC) -shared -o $@ $^
+$(BUILD)/tests/faults/shim.so: $(BUILD)/tests/faults/shim_memory.o
+$(call obj,$(FAULTS_SRC)): CFLAGS += -fPIC -fvisibility=hidden -U_FORTIFY_SOURCE
 
 # With libFuzzer's own main() for "make fuzz", else with one that replays.
 $(FUZZERS): %: %.o $(if $(FUZZ_ENGINE),,$(call obj,tests/fuzz/replay.c)) \

@@ -19,20 +19,19 @@
  *
  * With "alloc" one allocation of each call stack that asks for memory fails
  * (of the Nth of PARTS parts of them), and at least GAP go well in between.
- *Stacks are known by where their innermost calls are, whatever the addresses of
- *this run; they stay known over the program's lives, in $SHIM_DIR/stacks.
+ * Stacks are known by where their innermost calls are, whatever the addresses
+ * of this run; they stay known over the program's lives, in $SHIM_DIR/stacks.
  *
  * Calls are made here by syscall(): libc's own functions of these names are
  * behind us. Only what goes through the dynamic linker is seen, so what libc
  * does for itself (files of its configuration, standard error) is no point.
  */
 
+#include "shim.h"
+
 #include <ctype.h>
-#include <dlfcn.h>
 #include <errno.h>
-#include <execinfo.h>
 #include <fcntl.h>
-#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -43,7 +42,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -51,41 +49,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define EXPORT __attribute__((visibility("default")))
-
-enum {
-	LABEL_BYTES = 160,
-	LINE_BYTES = 256,
-	PATH_BYTES = 256,
-	FDS = 4096,
-	EVENTS_MOST = 4,  /* named in one label */
-	STACKS = 1 << 16, /* as exhaustion.test.mjs knows */
-	STACK_DEPTH = 16,
-	STACK_PROBES = 64,
+struct shim shim = {
+	.record_fd = -1,
+	.lock = PTHREAD_MUTEX_INITIALIZER,
 };
-
-enum plan { PLAN_NONE, PLAN_RECORD, PLAN_KILL, PLAN_ALLOC, PLAN_BIG };
-
-enum peer { PEER_NONE, PEER_DATABASE, PEER_HTTP, PEER_NGINX, PEER_OTHER };
-
-struct stack {
-	_Atomic uint64_t hash; /* 0: free */
-	_Atomic uint64_t failed;
-};
-
-static struct {
-	enum plan plan;
-	bool after;
-	long n;
-	char point[LINE_BYTES];
-	long seen;
-	char dir[PATH_BYTES];
-	int record_fd;
-	struct stack *stacks;
-	long gap, parts, part;
-	atomic_long since; /* allocations since one failed */
-	pthread_mutex_t lock;
-} shim = { .record_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static struct what {
 	enum peer peer;
@@ -146,7 +113,7 @@ static void name_file(struct what *what, const char *path)
 	put_path(what->label, sizeof(what->label), tail, strlen(tail));
 }
 
-static void put_word(char *label, size_t size, const char *word)
+void shim_put_word(char *label, size_t size, const char *word)
 {
 	size_t used = strlen(label);
 
@@ -173,7 +140,7 @@ static void put_events(char *label, size_t size, const char *bytes, size_t n)
 			word[used++] = *at++;
 		word[used] = '\0';
 		if (!strstr(label, word))
-			put_word(label, size, word);
+			shim_put_word(label, size, word);
 	}
 }
 
@@ -271,7 +238,7 @@ static void name_asked(int fd)
 	(void)strcpy(what->label, "nginx ");
 	put_param(what->label, sizeof(what->label), bytes, (size_t)n,
 		  "REQUEST_METHOD");
-	put_word(what->label, sizeof(what->label), " ");
+	shim_put_word(what->label, sizeof(what->label), " ");
 	put_param(what->label, sizeof(what->label), bytes, (size_t)n,
 		  "DOCUMENT_URI");
 }
@@ -303,7 +270,7 @@ static void name_address(int fd, const struct sockaddr *address, socklen_t size)
 /* ---- the plan -------------------------------------------------------------
  */
 
-static void write_line(const char *name, const char *line)
+void shim_write_line(const char *name, const char *line)
 {
 	char path[PATH_BYTES + 16];
 	int fd;
@@ -315,14 +282,14 @@ static void write_line(const char *name, const char *line)
 	(void)syscall(SYS_close, fd);
 }
 
-static void die_here(const char *point)
+void shim_die(const char *point)
 {
 	char text[LINE_BYTES + 64];
 
 	(void)snprintf(text, sizeof(text), "%s/plan", shim.dir);
 	(void)syscall(SYS_unlinkat, AT_FDCWD, text, 0);
 	(void)snprintf(text, sizeof(text), "%d %s\n", (int)getpid(), point);
-	write_line("fired", text);
+	shim_write_line("fired", text);
 	(void)syscall(SYS_kill, getpid(), SIGKILL);
 	for (;;)
 		(void)pause();
@@ -355,7 +322,7 @@ static bool before(const char *kind, const char *label)
 	now = ++shim.seen == shim.n;
 	(void)pthread_mutex_unlock(&shim.lock);
 	if (now && !shim.after)
-		die_here(shim.point);
+		shim_die(shim.point);
 	return now;
 }
 
@@ -377,7 +344,7 @@ static bool before_path(const char *kind, const char *path)
 static ssize_t after(bool dies, ssize_t result)
 {
 	if (dies)
-		die_here(shim.point);
+		shim_die(shim.point);
 	return result;
 }
 
@@ -637,135 +604,10 @@ EXPORT ssize_t copy_file_range(int from_fd, off_t *from, int to_fd, off_t *to,
 				   to, size, flags));
 }
 
-/* ---- allocations ----------------------------------------------------------
- */
-
-/* What libc has behind the names that are ours now. */
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *memory, size_t size);
-
-/* Looking at the stack may itself allocate. */
-static _Thread_local bool looking __attribute__((tls_model("initial-exec")));
-
-static void tell_stack(uint64_t hash, void *const *frames, int count)
-{
-	char line[LINE_BYTES * 8];
-	size_t used = (size_t)snprintf(line, sizeof(line), "%d %016lx",
-				       (int)getpid(), (unsigned long)hash);
-
-	for (int i = 0; i < count && used + LINE_BYTES < sizeof(line); i++) {
-		struct dl_find_object object;
-		const char *name;
-
-		if (_dl_find_object(frames[i], &object) != 0)
-			continue;
-		name = strrchr(object.dlfo_link_map->l_name, '/');
-		used += (size_t)snprintf(
-			line + used, LINE_BYTES, " %.60s+%lx",
-			name ? name + 1 : "program",
-			(unsigned long)((char *)frames[i] -
-					(char *)object.dlfo_map_start));
-	}
-	put_word(line, sizeof(line), "\n");
-	write_line("fired", line);
-}
-
-static uint64_t hash_stack(void *const *frames, int count)
-{
-	uint64_t hash = 14695981039346656037u;
-
-	for (int i = 0; i < count; i++) {
-		struct dl_find_object object;
-		uint64_t offset = 0;
-
-		if (_dl_find_object(frames[i], &object) == 0)
-			offset = (uint64_t)((char *)frames[i] -
-					    (char *)object.dlfo_map_start);
-		hash = (hash ^ offset) * 1099511628211u;
-	}
-	return hash ? hash : 1;
-}
-
-/* The place of a stack in the table; NULL when that is full there. */
-static struct stack *find_stack(uint64_t hash)
-{
-	for (size_t i = 0; i < STACK_PROBES; i++) {
-		struct stack *stack = &shim.stacks[(hash + i) % STACKS];
-		uint64_t none = 0;
-
-		if (atomic_compare_exchange_strong(&stack->hash, &none, hash) ||
-		    none == hash)
-			return stack;
-	}
-	return NULL;
-}
-
-static bool shall_fail(size_t size)
-{
-	void *frames[STACK_DEPTH];
-	struct stack *stack;
-	bool fails = false;
-	uint64_t hash;
-	int count;
-
-	if (shim.plan == PLAN_BIG && size >= (size_t)shim.n)
-		die_here("out of memory");
-	if (shim.plan != PLAN_ALLOC || looking)
-		return false;
-	looking = true;
-	count = backtrace(frames, STACK_DEPTH);
-	hash = hash_stack(frames, count);
-	stack = hash % (uint64_t)shim.parts == (uint64_t)shim.part
-			? find_stack(hash)
-			: NULL;
-	if (atomic_fetch_add(&shim.since, 1) >= shim.gap && stack &&
-	    atomic_exchange(&stack->failed, 1) == 0) {
-		atomic_store(&shim.since, 0);
-		tell_stack(hash, frames, count);
-		fails = true;
-	}
-	looking = false;
-	if (fails)
-		errno = ENOMEM;
-	return fails;
-}
-
-EXPORT void *malloc(size_t size)
-{
-	return shall_fail(size) ? NULL : __libc_malloc(size);
-}
-
-EXPORT void *calloc(size_t count, size_t size)
-{
-	return shall_fail(count * size) ? NULL : __libc_calloc(count, size);
-}
-
-EXPORT void *realloc(void *memory, size_t size)
-{
-	return shall_fail(size) ? NULL : __libc_realloc(memory, size);
-}
-
 /* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
 
 /* ---- the beginning --------------------------------------------------------
  */
-
-static void open_stacks(void)
-{
-	char path[PATH_BYTES + 16];
-	void *frames[1];
-	int fd;
-
-	(void)backtrace(frames, 1); /* loads what it needs */
-	(void)snprintf(path, sizeof(path), "%s/stacks", shim.dir);
-	fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT, 0600);
-	(void)syscall(SYS_ftruncate, fd, STACKS * sizeof(struct stack));
-	shim.stacks = mmap(NULL, STACKS * sizeof(struct stack),
-			   PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	(void)syscall(SYS_close, fd);
-	shim.plan = shim.stacks == MAP_FAILED ? PLAN_NONE : PLAN_ALLOC;
-}
 
 static void read_plan(char *text)
 {
@@ -785,7 +627,7 @@ static void read_plan(char *text)
 		shim.plan = PLAN_KILL;
 	} else if (sscanf(text, "alloc %ld %ld %ld", &shim.gap, &shim.parts,
 			  &shim.part) == 3) {
-		open_stacks();
+		shim_open_stacks();
 	} else if (sscanf(text, "big %ld", &shim.n) == 1) {
 		shim.plan = PLAN_BIG;
 	}
@@ -821,7 +663,7 @@ __attribute__((constructor)) static void begin(void)
 
 	if (!dir || strlen(dir) >= sizeof(shim.dir))
 		return;
-	put_word(shim.dir, sizeof(shim.dir), dir);
+	shim_put_word(shim.dir, sizeof(shim.dir), dir);
 	name_inherited();
 	(void)snprintf(path, sizeof(path), "%s/plan", dir);
 	fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
