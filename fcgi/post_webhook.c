@@ -155,6 +155,11 @@ static int judge(struct worker *worker, const struct request *request,
 		judging.keys_age_s = keys.age_s;
 		*ret_trust = webhook_judge(&judging, request->arena,
 					   ret_delivery_id);
+		/* Nobody has looked: it is not to be called a forgery. */
+		if (*ret_trust != WEBHOOK_GENUINE &&
+		    arena_failed(request->arena))
+			return fault_set(reterr_fault, -ENOMEM,
+					 "arena is full");
 		if (*ret_trust != WEBHOOK_UNSURE)
 			break;
 	}

@@ -5,7 +5,7 @@ import { fill, idOf } from "../fill.mjs";
 import { pgbench, rawRequest, startHello, wrk } from "../load.mjs";
 import { costs, interleaved, row, watch } from "../measure.mjs";
 
-const JOBS = 300_000;
+const JOBS = 400_000;
 const ASKED = 50_000; // of them, in any order
 const SECONDS = 3;
 
