@@ -120,6 +120,12 @@ void shim_put_word(char *label, size_t size, const char *word)
 	(void)snprintf(label + used, size - used, "%s", word);
 }
 
+static void set_label(struct what *what, const char *word)
+{
+	what->label[0] = '\0';
+	shim_put_word(what->label, sizeof(what->label), word);
+}
+
 /* The events of a move: they tell which of its many uses this is. */
 static void put_events(char *label, size_t size, const char *bytes, size_t n)
 {
@@ -153,13 +159,13 @@ static void name_statement(struct what *what, const char *bytes, size_t n)
 		return;
 	switch (bytes[0]) {
 	case '\0':
-		(void)strcpy(what->label, "db startup");
+		set_label(what, "db startup");
 		break;
 	case 'P':
-		(void)strcpy(what->label, "db prepare");
+		set_label(what, "db prepare");
 		break;
 	case 'X':
-		(void)strcpy(what->label, "db goodbye");
+		set_label(what, "db goodbye");
 		break;
 	case 'B':
 		portal = strnlen(bytes + 5, n - 5);
@@ -235,7 +241,7 @@ static void name_asked(int fd)
 		    MSG_PEEK | MSG_DONTWAIT, NULL, NULL);
 	if (n <= 0 || !memmem(bytes, (size_t)n, "DOCUMENT_URI", 12))
 		return;
-	(void)strcpy(what->label, "nginx ");
+	set_label(what, "nginx ");
 	put_param(what->label, sizeof(what->label), bytes, (size_t)n,
 		  "REQUEST_METHOD");
 	shim_put_word(what->label, sizeof(what->label), " ");
@@ -254,7 +260,7 @@ static void name_address(int fd, const struct sockaddr *address, socklen_t size)
 	*what = (struct what){ .peer = PEER_OTHER };
 	if (address->sa_family == AF_INET || address->sa_family == AF_INET6) {
 		what->peer = PEER_HTTP;
-		(void)strcpy(what->label, "http");
+		set_label(what, "http");
 	} else if (address->sa_family == AF_UNIX) {
 		is_database = strstr(local->sun_path, ".s.PGSQL.") != NULL;
 		what->peer = is_database ? PEER_DATABASE : PEER_OTHER;
@@ -636,9 +642,10 @@ static void read_plan(char *text)
 /* Descriptors that were there before us: sockets of systemd's. */
 static void name_inherited(void)
 {
-	const char *count = getenv("LISTEN_FDS");
+	const char *text = getenv("LISTEN_FDS");
+	long count = text ? strtol(text, NULL, 10) : 0;
 
-	for (int i = 0; count && i < atoi(count) && i < FDS - 3; i++) {
+	for (int i = 0; i < count && i < FDS - 3; i++) {
 		struct sockaddr_un address;
 		socklen_t size = sizeof(address);
 		struct what *what = &fds[3 + i];
