@@ -10,7 +10,7 @@ import net from "node:net";
 import path from "node:path";
 
 import { Peer, record } from "./fastcgi.mjs";
-import { request } from "./http.mjs";
+import { readJson, request } from "./http.mjs";
 import { clip } from "./jobs.mjs";
 import { patience, until } from "./stack.mjs";
 import { suite } from "./suite.mjs";
@@ -67,18 +67,12 @@ function raw(stack, parts, { from = "127.0.0.1", quiet_ms = 500 } = {}) {
 function read(all) {
 	const [head] = all.split("\r\n\r\n", 1);
 	const text = all.slice(head.length + 4);
-	let json;
 
-	try {
-		json = JSON.parse(text);
-	} catch {
-		json = undefined;
-	}
 	return {
 		status: Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1] ?? 0),
 		head,
 		text,
-		json,
+		json: readJson(text),
 		answers: all.split(/HTTP\/1\.1 (?=\d{3})/).length - 1,
 	};
 }

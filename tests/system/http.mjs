@@ -48,20 +48,23 @@ export function request(url, options = {}) {
 	});
 }
 
+/** @returns what a text is as JSON; undefined: it is none */
+export function readJson(text) {
+	try {
+		return JSON.parse(text);
+	} catch {
+		return undefined;
+	}
+}
+
 function read(answer, bytes) {
 	const text = bytes.toString("utf8");
-	let json;
 
-	try {
-		json = JSON.parse(text);
-	} catch {
-		json = undefined;
-	}
 	return {
 		status: answer.statusCode,
 		headers: answer.headers,
 		bytes,
 		text,
-		json,
+		json: readJson(text),
 	};
 }
