@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { makers } from "../system/jobs.mjs";
 import { patience, root } from "../system/stack.mjs";
+import { noBreaker } from "../system/suite.mjs";
 
 export const quick = Boolean(process.env.QUICK);
 
@@ -18,7 +19,7 @@ export const quick = Boolean(process.env.QUICK);
 export const settings = {
 	LEASE_S: "5",
 	RECONCILE_S: "30",
-	BREAKER_FAILURES: "1000",
+	...noBreaker,
 	LOG_LEVEL: "info",
 };
 

@@ -5,12 +5,12 @@ import assert from "node:assert/strict";
 
 import { clip, makers, still, veo } from "./jobs.mjs";
 import { until } from "./stack.mjs";
-import { suite } from "./suite.mjs";
+import { noBreaker, suite } from "./suite.mjs";
 
 const settings = {
 	PROVIDER_CONCURRENCY: "vertex=1",
 	CANCEL_CONFIRM_S: "3",
-	BREAKER_FAILURES: "1000",
+	...noBreaker,
 };
 
 async function cancel(stack, id, statuses = [200, 202]) {
@@ -275,7 +275,7 @@ suite("cancel", { settings, concurrency: 6 }, (test) => {
 });
 
 suite("retry", {
-	settings: { BREAKER_FAILURES: "1000", CANCEL_CONFIRM_S: "3" },
+	settings: { ...noBreaker, CANCEL_CONFIRM_S: "3" },
 	concurrency: 6,
 }, (test) => {
 	/* Let a job that waits for our word fail, or succeed. */

@@ -5,14 +5,7 @@
 import assert from "node:assert/strict";
 
 import { clip, makers, still, veo } from "./jobs.mjs";
-import { suite } from "./suite.mjs";
-
-const slow = {
-	REPLICATE_POLL_FIRST_MS: "3600000",
-	REPLICATE_POLL_MOST_MS: "3600000",
-	FAL_POLL_FIRST_MS: "3600000",
-	FAL_POLL_MOST_MS: "3600000",
-};
+import { hardlyPolled, suite } from "./suite.mjs";
 
 /* What a provider was asked: the input it got, from its own books. */
 async function inputOf(stack, id) {
@@ -20,7 +13,7 @@ async function inputOf(stack, id) {
 		`SELECT input FROM execution_jobs WHERE id = '${id}'`))[0].input;
 }
 
-suite("flows by webhook", { settings: slow, concurrency: 4 }, (test) => {
+suite("flows by webhook", { settings: hardlyPolled, concurrency: 4 }, (test) => {
 	for (const name of ["replicate", "fal"]) {
 		test(`${name} completes by its webhook alone`, async (stack) => {
 			// the first look comes at a random moment: it would fail

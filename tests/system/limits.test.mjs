@@ -6,11 +6,11 @@ import assert from "node:assert/strict";
 
 import { clip, makers, still, veo } from "./jobs.mjs";
 import { until } from "./stack.mjs";
-import { suite } from "./suite.mjs";
+import { noBreaker, suite } from "./suite.mjs";
 
 const limits = {
 	PROVIDER_CONCURRENCY: "replicate=3 fal=2 vertex=2",
-	BREAKER_FAILURES: "1000",
+	...noBreaker,
 };
 
 suite("slots", { settings: limits }, (test) => {

@@ -8,9 +8,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { request } from "./http.mjs";
 import { clip, still, veo } from "./jobs.mjs";
 import { until, webhookUrl } from "./stack.mjs";
-import { suite } from "./suite.mjs";
+import { noBreaker, suite } from "./suite.mjs";
 
-const settings = { LEASE_S: "5", BREAKER_FAILURES: "1000" };
+const settings = { LEASE_S: "5", ...noBreaker };
 
 /* Some work of every kind, long enough to be met in the middle. */
 async function work(stack, count = 3) {

@@ -6,6 +6,17 @@ import { after, before, describe, it } from "node:test";
 
 import { Stack, patience } from "./stack.mjs";
 
+/** Settings with which polling cannot hide what a webhook did or did not. */
+export const hardlyPolled = {
+	REPLICATE_POLL_FIRST_MS: "3600000",
+	REPLICATE_POLL_MOST_MS: "3600000",
+	FAL_POLL_FIRST_MS: "3600000",
+	FAL_POLL_MOST_MS: "3600000",
+};
+
+/** Settings with which what fails closes no door to the jobs beside it. */
+export const noBreaker = { BREAKER_FAILURES: "1000" };
+
 /**
  * @param name  of the set, and of the folder its logs stay in on failure
  * @param {{settings?: object, concurrency?: number}} options  settings: the

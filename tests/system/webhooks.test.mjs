@@ -6,15 +6,7 @@ import assert from "node:assert/strict";
 import { request } from "./http.mjs";
 import { clip, makers, still } from "./jobs.mjs";
 import { until, webhookUrl } from "./stack.mjs";
-import { suite } from "./suite.mjs";
-
-// Polling would hide what a webhook did or did not do.
-const settings = {
-	REPLICATE_POLL_FIRST_MS: "3600000",
-	REPLICATE_POLL_MOST_MS: "3600000",
-	FAL_POLL_FIRST_MS: "3600000",
-	FAL_POLL_MOST_MS: "3600000",
-};
+import { hardlyPolled, suite } from "./suite.mjs";
 
 const forgeries = {
 	// word: which answers are right for Replicate and for fal
@@ -28,7 +20,7 @@ const forgeries = {
 	token: 401,
 };
 
-suite("webhooks", { settings, concurrency: 6 }, (test) => {
+suite("webhooks", { settings: hardlyPolled, concurrency: 6 }, (test) => {
 	for (const [name, make] of [["replicate", still], ["fal", clip]]) {
 		test(`${name}: before the start's own answer`, async (stack) => {
 			const { id, ids } = await stack.submit([
@@ -283,7 +275,7 @@ suite("lost webhooks", { concurrency: 4 }, (test) => {
 	}
 });
 
-suite("rotated keys", { settings }, (test) => {
+suite("rotated keys", { settings: hardlyPolled }, (test) => {
 	test("fal's new key is fetched when it is met", async (stack) => {
 		const first = await stack.submit([clip("a")]);
 

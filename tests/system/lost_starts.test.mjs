@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+// Paid starts whose answer is lost or nonsense. Whatever happens, the
+// provider's own books show at most one start for each attempt.
+
+import assert from "node:assert/strict";
+
+import { clip, makers, still, veo } from "./jobs.mjs";
+import { hardlyPolled, noBreaker, suite } from "./suite.mjs";
+
+const withUnknown = (events) => events.some((e) => e.to === "start_unknown");
+
+// A first look comes at a random moment, and a list is asked after a while:
+// neither has anything to tell, however long a test takes.
+const onlyWebhook = { poll: { status: 503 }, list: { hide: true } };
+
+const lost = {
+	"the connection closed": { drop: "after", times: 1 },
+	"half an answer": { drop: "partial", times: 1 },
+	"an answer that is not JSON": { answer: "garbage", times: 1 },
+	"an empty answer": { answer: "empty", times: 1 },
+	"an answer without the id": { answer: "no_id", times: 1 },
+	"an answer of 2 MiB": { answer: "huge", times: 1 },
+	"500 to a start that was taken": {
+		status: 500,
+		accepted: true,
+		times: 1,
+	},
+	"503 to a start that was taken": {
+		status: 503,
+		accepted: true,
+		times: 1,
+	},
+	"no answer in time": { hang: true, times: 1 },
+};
+
+suite("starts lost, webhook tells", {
+	settings: { ...hardlyPolled, ...noBreaker, ANSWER_TIMEOUT_MS: "1500" },
+	concurrency: 8,
+}, (test) => {
+	for (const [what, start] of Object.entries(lost)) {
+		for (const name of ["replicate", "fal"]) {
+			test(`${name}: ${what}`, async (stack) => {
+				const { id, ids } = await stack.submit([
+					makers[name]("a", {
+						start,
+						delay_ms: 2500,
+						...onlyWebhook,
+					}),
+				]);
+				const job = await stack.ended(ids.a, "completed", 40);
+
+				assert.equal(job.attempt, 1);
+				assert.equal(job.completed_via, "webhook");
+				await stack.start(ids.a);
+				// fal names the job in a header as well, and Replicate
+				// reports that it begins before we give up waiting
+				if (!(name === "fal" ? start.answer : start.hang))
+					assert.ok(withUnknown(
+						await stack.events(ids.a)));
+				await stack.check(id);
+			});
+		}
+	}
+});
+
+suite("starts lost, the list tells", {
+	settings: { ...noBreaker, RECONCILE_S: "120" },
+	concurrency: 8,
+}, (test) => {
+	for (const name of ["replicate", "fal", "vertex"]) {
+		test(`${name}: found in its list`, async (stack) => {
+			const { id, ids } = await stack.submit([
+				makers[name]("a", {
+					start: { drop: "after", times: 1 },
+					webhook: { drop: true },
+				}),
+			]);
+
+			await stack.jobIn(ids.a, "start_unknown");
+			const job = await stack.ended(ids.a, "completed", 60);
+
+			assert.equal(job.attempt, 1);
+			assert.equal(job.completed_via, "polling");
+			await stack.start(ids.a);
+			await stack.check(id);
+		}, 120);
+	}
+
+	test("found behind and before full pages of others", async (stack) => {
+		const lost = {
+			start: { drop: "after", times: 1 },
+			webhook: { drop: true },
+		};
+		// a page has 100; the newest come first
+		const others = (from) => Array.from({ length: 110 }, (_, i) =>
+			clip(`x${from + i}`));
+		const first = await stack.submit([clip("a", lost)]);
+
+		await stack.jobIn(first.ids.a, "start_unknown");
+		const between = await stack.submit(others(0));
+		const last = await stack.submit([clip("b", lost)]);
+
+		await stack.jobIn(last.ids.b, "start_unknown");
+		const after = await stack.submit(others(200));
+		for (const { id } of [first, between, last, after])
+			await stack.executionEnded(id, "completed", 90);
+		for (const job of [first.ids.a, last.ids.b])
+			await stack.start(job);
+		for (const { id } of [first, last])
+			await stack.check(id);
+	}, 150);
+
+	test("twins in one list are not mixed up", async (stack) => {
+		const sim = {
+			start: { drop: "after", times: 1 },
+			webhook: { drop: true },
+		};
+		const twin = still("a", sim);
+		const { id } = await stack.submit([
+			twin,
+			{ ...twin, name: "b" },
+			{ ...twin, name: "c" },
+		]);
+
+		await stack.executionEnded(id, "completed", 60);
+		// the check compares every file with its own start
+		await stack.check(id);
+	}, 120);
+});
+
+suite("starts lost, the list is odd", {
+	settings: { ...noBreaker, RECONCILE_S: "120" },
+}, (test) => {
+	test("found although it is late, or does not say whose it is",
+		async (stack) => {
+			const sim = {
+				start: { drop: "after", times: 1 },
+				webhook: { drop: true },
+			};
+
+			await stack.control({
+				replicate: { list: { omit_webhook: true } },
+				fal: { list: { lag_ms: 20_000 } },
+			});
+			const { id, ids } = await stack.submit([
+				still("a", sim),
+				clip("b", sim),
+			]);
+
+			await stack.executionEnded(id, "completed", 100);
+			for (const job of [ids.a, ids.b])
+				await stack.start(job);
+			await stack.check(id);
+		}, 150);
+});
+
+suite("starts lost, nobody tells", {
+	settings: { ...noBreaker, RECONCILE_S: "18" },
+	concurrency: 2,
+}, (test) => {
+	test("may have been billed; a retry adopts what was paid",
+		async (stack) => {
+			const sim = {
+				start: { drop: "after", times: 1 },
+				webhook: { drop: true },
+			};
+
+			await stack.control({ all: { list: { hide: true } } });
+			const { id, ids } = await stack.submit([
+				still("a", sim),
+				clip("b", sim),
+				veo("c", sim),
+			]);
+
+			for (const job of Object.values(ids)) {
+				const { error, attempt } = await stack.ended(job,
+					"failed", 60);
+
+				assert.equal(error.code, "may_have_been_billed");
+				assert.equal(error.billed, "unknown");
+				assert.equal(attempt, 1);
+			}
+			await stack.check(id);
+			await stack.control({ all: { list: null } });
+			for (const job of Object.values(ids)) {
+				const answer = await stack.api("POST",
+					`/api/jobs/${job}/retry`);
+
+				assert.ok([200, 202].includes(answer.status),
+					answer.text);
+			}
+			for (const job of Object.values(ids)) {
+				assert.equal((await stack.ended(job, "completed", 60))
+					.attempt, 1);
+				await stack.start(job);
+			}
+			await stack.check(id);
+		}, 180);
+
+	test("a retry starts anew what surely never was", async (stack) => {
+		const { id, ids } = await stack.submit([
+			still("a", { start: { drop: "before", times: 1 } }),
+		]);
+
+		await stack.ended(ids.a, "failed", 60);
+		assert.deepEqual(await stack.startsOf(ids.a), []);
+		await stack.api("POST", `/api/jobs/${ids.a}/retry`);
+		const job = await stack.ended(ids.a, "completed", 60);
+
+		assert.equal(job.attempt, 2);
+		await stack.start(ids.a);
+		await stack.check(id);
+	}, 180);
+});
