@@ -2,6 +2,7 @@
 // A stack whose two programs run with shim.c loaded ahead of them, and with
 // limits of their own. Nothing else of the stack notices.
 
+import assert from "node:assert/strict";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -10,14 +11,14 @@ import { build } from "../system/stack.mjs";
 
 const shim = path.join(build, "tests/faults/shim.so");
 
-/* node ignores SIGXFSZ, and so would all that it starts. */
-
 /** Sanitizers bring functions of the shim's names. */
 export const skip = /asan|tsan/.test(build) &&
 	"a sanitizer has its own malloc() and read()";
 
 export class Preload {
 	constructor() {
+		// the loader would only say so, and go on
+		assert.ok(fs.existsSync(shim), `${shim} is missing: make shim`);
 		this.dir = fs.mkdtempSync(path.join(fs.realpathSync(
 			process.env.SYSTEM_TMP ?? os.tmpdir()), "shim-"));
 		for (const name of ["rushes-activator", "rushes-simulator"])
@@ -25,6 +26,7 @@ export class Preload {
 				path.join(this.dir, name));
 		for (const name of ["fcgi", "poller"]) {
 			fs.mkdirSync(this.path(name));
+			// node ignores SIGXFSZ, and so would all that it starts
 			fs.writeFileSync(
 				path.join(this.dir, `rushes-${name}`),
 				`#!/bin/sh
