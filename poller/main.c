@@ -3,7 +3,7 @@
  * rushes-poller: does all outbound work, and what an administrator does.
  *
  * Started by a timer, or at once by a datagram on its wake socket; works
- * until nothing is due before the timer fires again, then ends.
+ * until nothing is due for some minutes, then ends.
  */
 
 #include "common/io/log.h"
@@ -47,7 +47,8 @@ static void print_help(void)
 		"\n"
 		"Without an option: start what is queued, ask providers, "
 		"store media,\n"
-		"until nothing is due before the timer starts us again.\n"
+		"until nothing is due for some minutes; the timer starts us "
+		"again.\n"
 		"\n"
 		"  --migrate         bring the database's schema up to date\n"
 		"  --add-key NAME    make an API key for an owner and print "

@@ -5,7 +5,9 @@ bool rest_may_end(const struct rest_facts *facts)
 {
 	if (facts->busy || !facts->looked)
 		return false;
-	return facts->due_ms == REST_NEVER || facts->due_ms > facts->period_ms;
+	return facts->due_ms == REST_NEVER ||
+	       (facts->due_ms > facts->period_ms &&
+		facts->due_ms > REST_STAY_MS);
 }
 
 int64_t rest_delay_ms(int64_t due_ms, int64_t period_ms, uint32_t idle_looks)

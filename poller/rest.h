@@ -22,7 +22,8 @@ struct rest_facts {
  * Is there nothing to stay for?
  *
  * What is due before the timer fires again is worth waiting for: the timer
- * would come too late for it.
+ * would come too late for it. So is what is due within REST_STAY_MS: being
+ * started by the timer until then costs more than waiting.
  */
 bool rest_may_end(const struct rest_facts *facts);
 
@@ -51,6 +52,9 @@ int64_t rest_delay_ms(int64_t due_ms, int64_t period_ms, uint32_t idle_looks);
 int64_t rest_gap_ms(int64_t took_ms, int claimed);
 
 enum {
+	/* As far ahead as polls are planned by default: who has a job that
+	 * renders stays. */
+	REST_STAY_MS = 5 * 60 * 1000,
 	REST_GAP_LEAST_MS = 1,
 	REST_GAP_MS = 10,
 	REST_GAP_BUSY_MS = 20,

@@ -11,9 +11,9 @@ export function idOf(n, kind) {
 const idSql = (kind) => `('01900000-${kind}000-7000-8000-' ||
 	lpad(to_hex(n), 12, '0'))::uuid`;
 
-const members = {
+const members = (due) => ({
 	processing: {
-		next_poll_at: "now() + interval '1 hour'",
+		next_poll_at: `now() + interval '${due}'`,
 		provider_job_id: "'p' || n",
 		started_at: "now()",
 		attempt: "1",
@@ -28,20 +28,22 @@ const members = {
 		output: `to_jsonb('https://replicate.delivery/x/' || n || '.mp4')`,
 	},
 	queued: { next_poll_at: "now()" },
-};
+});
 
 /**
  * Executions of one job each, of the owner "demo".
  *
  * @param stack
- * @param {{first?: number, count: number, status: string}} what  the jobs are
- *	numbered from "first"; status: processing, completed or queued
+ * @param {{first?: number, count: number, status: string, due?: string}} what
+ *	the jobs are numbered from "first"; status: processing, completed or
+ *	queued; due: when one that renders is to be asked about
  */
 export async function fill(stack, what) {
 	const first = what.first ?? 0;
 	const { status } = what;
 	const done = status === "completed";
-	const names = Object.keys(members[status]);
+	const values = members(what.due ?? "1 hour")[status];
+	const names = Object.keys(values);
 	const series = `generate_series(${first}, ${first + what.count - 1}) AS n`;
 
 	// Keys between tables hold by how the ids are made.
@@ -57,7 +59,7 @@ INSERT INTO execution_jobs (id, execution_id, position, name, provider, model,
 SELECT ${idSql(1)}, ${idSql(0)}, 0, 'clip', 'replicate', 'owner/model',
        '{"prompt": "a lighthouse at dawn, slow push in"}', 21600, 3,
        now() + interval '6 hours', '${status}'
-       ${names.map((name) => `, ${members[status][name]}`).join("")}
+       ${names.map((name) => `, ${values[name]}`).join("")}
   FROM ${series};
 INSERT INTO job_events (job_id, attempt, event, to_status, why)
 SELECT ${idSql(1)}, 0, 'submitted', 'queued', 'submitted; it waits for nothing'

@@ -4,17 +4,21 @@
 #include "common/base/macro.h"
 #include "tests/support/check.h"
 
-static void it_ends_only_when_the_timer_comes_in_time(void **state)
+static void it_ends_only_when_waiting_does_not_pay(void **state)
 {
+	enum { stay = REST_STAY_MS };
 	static const struct {
 		const char *name;
 		struct rest_facts facts;
 		bool want;
 	} cases[] = {
 		{ "nothing planned", { false, true, REST_NEVER, 10000 }, true },
-		{ "due after the timer", { false, true, 10001, 10000 }, true },
-		{ "due with the timer", { false, true, 10000, 10000 }, false },
+		{ "due later", { false, true, stay + 1, 10000 }, true },
+		{ "due soon", { false, true, stay, 10000 }, false },
+		{ "due after the timer", { false, true, 10001, 10000 }, false },
 		{ "due before the timer", { false, true, 9999, 10000 }, false },
+		{ "after a slow timer", { false, true, 900001, 900000 }, true },
+		{ "with a slow timer", { false, true, 900000, 900000 }, false },
 		{ "due now", { false, true, 0, 10000 }, false },
 		{ "work in hand", { true, true, REST_NEVER, 10000 }, false },
 		{ "database away", { false, false, REST_NEVER, 10000 }, false },
@@ -65,7 +69,7 @@ static void looks_keep_a_distance(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(it_ends_only_when_the_timer_comes_in_time),
+		cmocka_unit_test(it_ends_only_when_waiting_does_not_pay),
 		cmocka_unit_test(it_sleeps_until_something_is_due),
 		cmocka_unit_test(looks_keep_a_distance),
 	};
