@@ -23,7 +23,7 @@ const none = { form: "text" };
 // what a run stores
 const MEDIA_BYTES = (2 * 1000 * 256 << 10) + (60 * 8 << 20);
 
-const variants = {
+const all = {
 	"no media": { media: none, count: 5000 },
 	"no media, chains of 2": { media: none, count: 2500, chain: true },
 	"256 KiB": { media: { bytes: 256 << 10 }, count: 1000 },
@@ -32,6 +32,10 @@ const variants = {
 	},
 	"8 MiB": { media: { bytes: 8 << 20 }, count: 60 },
 };
+
+const wanted = process.env.PIPELINES?.split(","); // names, to measure few
+const variants = Object.fromEntries(Object.entries(all)
+	.filter(([name]) => !wanted || wanted.includes(name)));
 
 const input = (media) => ({
 	prompt: "a lighthouse at dawn, slow push in", rushes_sim: { media },
@@ -126,9 +130,9 @@ export default async function measure(bench) {
 
 	await stack.holdPoller();
 	const floor = await measureFloor(bench, stack, psql, {
-		body: body(variants["no media"]), input: input(none),
-		media: [[input(variants["256 KiB"].media), 1000],
-			[input(variants["8 MiB"].media), 100]],
+		body: body(all["no media"]), input: input(none),
+		media: [[input(all["256 KiB"].media), 1000],
+			[input(all["8 MiB"].media), 100]],
 	});
 
 	return Object.entries(variants).map(([name, variant]) => {
