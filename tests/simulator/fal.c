@@ -89,7 +89,7 @@ static json_t *composed(struct job *job)
 			 thumbnail);
 }
 
-static json_t *output_of(struct job *job)
+static json_t *files_of(struct job *job)
 {
 	json_t *output, *images;
 
@@ -119,6 +119,28 @@ static json_t *output_of(struct job *job)
 	return json_pack("{s:o, s:{s:f}, s:i, s:[b]}", "images", images,
 			 "timings", "inference", 0.5, "seed", 42,
 			 "has_nsfw_concepts", 0);
+}
+
+/* With as many words beside the files as were asked for. */
+static json_t *output_of(struct job *job)
+{
+	struct words words = job_words(job);
+	int64_t count = words_int(&words, NULL, "notes", 0);
+	json_t *output = files_of(job), *notes;
+
+	if (count == 0)
+		return output;
+	notes = json_array();
+	for (int64_t i = 0; i < count; i++) {
+		_cleanup_text_ char *note = take_printf(
+			"note %d: \"é\" and \\, 🎬 and\ttabs, and so on "
+			"until there are about a hundred of them in a row",
+			(int)i);
+
+		(void)json_array_append_new(notes, json_string(note));
+	}
+	(void)json_object_set_new(output, "notes", notes);
+	return output;
 }
 
 json_t *fal_webhook(struct job *job, bool with_payload)

@@ -34,6 +34,7 @@ static const struct word table[] = {
 	{ "job", "delay_ms",       KIND_INT, 0, MS_MOST, NULL },
 	{ "job", "queue_ms",       KIND_INT, 0, MS_MOST, NULL },
 	{ "job", "steps",          KIND_INT, 0, 1000, NULL },
+	{ "job", "notes",          KIND_INT, 0, 100000, NULL },
 	{ "job", "outcome",        KIND_CHOICE, 0, 0,
 	  "succeed fail cancel abort refuse partial nothing never vanish" },
 	{ "job", "error",          KIND_TEXT_OR_INT, 0, 0, NULL },

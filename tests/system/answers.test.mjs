@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// What the API answers comes whole, however long it is and whoever else asks.
+
+import assert from "node:assert/strict";
+
+import { clip } from "./jobs.mjs";
+import { suite } from "./suite.mjs";
+
+/* Longer ones are not answered together with others: fcgi/committer.c. */
+const together_bytes = 32 * 1024;
+
+/* As the simulator writes them: docs/SIMULATOR.md. */
+const notes = (count) => Array.from({ length: count }, (_, i) =>
+	`note ${i}: "é" and \\, 🎬 and\ttabs, and so on ` +
+	"until there are about a hundred of them in a row");
+
+const get = (stack, id, headers) =>
+	stack.api("GET", `/api/jobs/${id}`, undefined, headers);
+
+/* An answer that is all there, with a result of so many notes. */
+function checkAnswer(answer, id, count) {
+	assert.equal(answer.status, 200, answer.text.slice(0, 1000));
+	assert.equal(answer.json?.id, id);
+	assert.equal(answer.json.output.media.length, 1);
+	assert.deepEqual(answer.json.output.raw.notes, notes(count));
+	assert.equal(answer.bytes.length > together_bytes, count > 300,
+		`${answer.bytes.length} bytes of ${count} notes`);
+	if (answer.headers["content-length"] !== undefined)
+		assert.equal(Number(answer.headers["content-length"]),
+			answer.bytes.length);
+}
+
+function checkUnchanged(answer, etag) {
+	assert.equal(answer.status, 304);
+	assert.equal(answer.bytes.length, 0);
+	assert.equal(answer.headers.etag, etag);
+}
+
+suite("answers", {}, (test) => {
+	for (const [what, count] of [
+		["a little longer than most", 320],
+		["of 100 KiB", 1000],
+		["of nearly as much as is kept", 8000],
+	]) {
+		test(`an answer ${what} comes whole`, async (stack) => {
+			const { id, ids } = await stack.submit([
+				clip("a", { notes: count }),
+			]);
+
+			await stack.ended(ids.a, "completed");
+			await stack.executionEnded(id, "completed");
+			const first = await get(stack, ids.a);
+			const again = await get(stack, ids.a);
+			const { etag } = first.headers;
+
+			checkAnswer(first, ids.a, count);
+			assert.deepEqual(again.bytes, first.bytes);
+			for (const known of [etag, `W/${etag}`, `"0", ${etag}`, "*"])
+				checkUnchanged(await get(stack, ids.a,
+					{ "if-none-match": known }), etag);
+			// who knows another version is told all of it
+			for (const known of ['"1"', `${etag.slice(0, -1)}0"`]) {
+				const other = await get(stack, ids.a,
+					{ "if-none-match": known });
+
+				assert.deepEqual(other.bytes, first.bytes);
+				assert.equal(other.headers.etag, etag);
+			}
+			await stack.check(id);
+		});
+	}
+
+	test("long and short ones are asked for at once", async (stack) => {
+		const counts = Array.from({ length: 40 },
+			(_, i) => (i % 2 ? 2 + i : 1000 + i));
+		const { id, jobs } = await stack.submit(counts.map(
+			(count, i) => clip(`j${i}`, { notes: count })));
+
+		await stack.executionEnded(id, "completed", 60);
+		const alone = [];
+
+		for (const [i, job] of jobs.entries()) {
+			alone[i] = await get(stack, job.id);
+			checkAnswer(alone[i], job.id, counts[i]);
+		}
+		for (let round = 0; round < 5; round++) {
+			const all = await Promise.all(
+				jobs.map((job) => get(stack, job.id)));
+			const known = await Promise.all(
+				jobs.map((job, i) => get(stack, job.id,
+					{ "if-none-match": alone[i].headers.etag })));
+			// every other one is news
+			const some = await Promise.all(
+				jobs.map((job, i) => get(stack, job.id,
+					{ "if-none-match": i % 4 < 2 ? '"1"' :
+						alone[i].headers.etag })));
+
+			for (const [i, job] of jobs.entries()) {
+				assert.deepEqual(all[i].bytes, alone[i].bytes,
+					job.name);
+				checkUnchanged(known[i], alone[i].headers.etag);
+				if (i % 4 < 2)
+					assert.deepEqual(some[i].bytes,
+						alone[i].bytes, job.name);
+				else
+					checkUnchanged(some[i],
+						alone[i].headers.etag);
+			}
+		}
+		await stack.check(id);
+	}, 120);
+});
