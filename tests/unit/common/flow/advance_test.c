@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/flow/advance.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/support/check.h"
 
-#include <cmocka.h>
 #include <errno.h>
-#include <string.h>
 
 enum {
 	START_RETRIES = 3,
@@ -444,6 +438,11 @@ static void settings_override_the_providers_numbers(void **state)
 		wait_ms = advance_poll_delay_ms(&quick, &ops, 0, 5000);
 		assert_true(wait_ms >= 5000 + FLOOR_MS && wait_ms <= 5600);
 	}
+	assert_int_equal(advance_longest_ms(&quick, &ops, JOB_PROCESSING), 900);
+	assert_int_equal(advance_longest_ms(&conf, &ops, JOB_PROCESSING),
+			 POLL_MOST_MS);
+	assert_int_equal(advance_longest_ms(&quick, &ops, JOB_QUEUED),
+			 START_MOST_MS);
 }
 
 /* ---- what the poller knows and a webhook does not ------------------------ */

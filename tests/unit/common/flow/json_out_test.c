@@ -31,11 +31,15 @@ static void it_writes_what_was_said(void **state)
 	json_out_raw(&out, "{\"e\": []}");
 	json_out_member_time(&out, "t", INT64_C(1790000000123));
 	json_out_member_time(&out, "never", 0);
+	json_out_member_time(&out, "last", INT64_C(253402300799999));
+	json_out_member_time(&out, "too late", INT64_C(253402300800000));
+	json_out_member_time(&out, "no year", INT64_MAX);
 	json_out_close(&out, '}');
 	CHECK_TEXT("all", json_out_end(&out, &bytes),
 		   "{\"a\":\"x\",\"b\":null,\"c\":[-1,true,{},0.35,null,1,2],"
 		   "\"d\":{\"e\": []},\"t\":\"2026-09-21T14:13:20.123Z\","
-		   "\"never\":null}");
+		   "\"never\":null,\"last\":\"9999-12-31T23:59:59.999Z\","
+		   "\"too late\":null,\"no year\":null}");
 	CHECK_NUMBER("bytes", bytes, strlen(out.text));
 }
 

@@ -63,6 +63,8 @@ static void public_addresses_pass(void **state)
 		"3fff:1000::1",
 		"2a00:1450:4001::5efe:1",
 		"2a00:1450:4001:81b:0:5eff:0:1",
+		"2a00:1450:4001:81b:1:5efe:a00:1",
+		"2a00:1450:4001:81b:f200:5efe:a00:1",
 		"::ffff:8.8.8.8",
 	};
 

@@ -87,9 +87,25 @@ static const struct {
 	{ "Ogg Vorbis", BYTES(OGG "\1vorbis"), "audio/ogg", "ogg" },
 	{ "Ogg Opus", BYTES(OGG "OpusHead"), "audio/ogg", "ogg" },
 	{ "Ogg Theora", BYTES(OGG "\x80theora"), "video/ogg", "ogv" },
+	{ "Ogg with a skeleton", BYTES(OGG "fishead\0"), "video/ogg", "ogv" },
+	{ "Ogg Speex", BYTES(OGG "Speex   1.2"), "audio/ogg", "ogg" },
+	{ "Ogg FLAC",
+	  BYTES(OGG "\x7f"
+		    "FLAC\1\0"),
+	  "audio/ogg", "ogg" },
+	{ "AIFF, compressed",
+	  BYTES("FORM\0\0\0\x24"
+		"AIFCFVER"),
+	  "audio/aiff", "aiff" },
 	{ "FLV", BYTES("FLV\1\5\0\0\0\x09"), "video/x-flv", "flv" },
 	{ "MPEG-PS", BYTES("\0\0\1\xba\x44"), "video/mpeg", "mpg" },
 
+	{ "Ogg of nothing known", BYTES(OGG "\x80kate\0\0"), NULL, NULL },
+	{ "MPEG audio that ends at once", BYTES("\xff\xfb\x90"), NULL, NULL },
+	{ "box longer than a file",
+	  BYTES("\0\1\0\x18"
+		"ftypmp42\0\0\0\0"),
+	  NULL, NULL },
 	{ "nothing", BYTES(""), NULL, NULL },
 	{ "one byte", BYTES("\xff"), NULL, NULL },
 	{ "HTML", BYTES("<!DOCTYPE html><html>"), NULL, NULL },

@@ -155,6 +155,8 @@ static const struct {
 	  "out_of_range", "/name", "1 to 128" },
 	{ "name with a line end", "{\"jobs\":[],\"name\":\"a\\nb\"}",
 	  SUBMISSION_E_INVALID, "bad_name", "/name", "control" },
+	{ "name with a DEL", "{\"jobs\":[],\"name\":\"a\\u007fb\"}",
+	  SUBMISSION_E_INVALID, "bad_name", "/name", "control" },
 	{ "name a number", "{\"jobs\":[],\"name\":7}", SUBMISSION_E_INVALID,
 	  "wrong_type", "/name", "a string, not a number" },
 	{ "dry_run a word", "{\"jobs\":[],\"dry_run\":\"yes\"}",

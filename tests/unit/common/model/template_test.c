@@ -292,6 +292,7 @@ static void wrong_references_are_refused(void **state)
 		{ "[\"${a.output[01]}\"]", "/0" },
 		{ "[\"${a.output[1234567890]}\"]", "/0" },
 		{ "[\"${a.output[0}\"]", "/0" },
+		{ "[\"${a.output[0.b]}\"]", "/0" },
 		{ "[\"${a.output]0[}\"]", "/0" },
 		{ "[\"${a.output[0]x}\"]", "/0" },
 		{ "[\"${a.output.b c}\"]", "/0" },

@@ -134,6 +134,9 @@ static void read_job(struct test_case *test, const char *model)
 		member(from, "credential", test->conf.credential, arena);
 	test->conf.storage_uri =
 		member(from, "storage_uri", test->conf.storage_uri, arena);
+	test->conf.project = member(from, "project", test->conf.project, arena);
+	test->conf.location =
+		member(from, "location", test->conf.location, arena);
 	test->conf.account = member(from, "account", NULL, arena);
 	test->cursor = member(from, "cursor", NULL, arena);
 	test->media.url = member(from, "media_url", NULL, arena);

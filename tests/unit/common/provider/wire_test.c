@@ -33,6 +33,26 @@ static void messages(void **state)
 							 "?" },
 		{ "next\xc2\x85line, \xe2\x80\xaeturned",
 		  "next line,  turned" },
+		/* what says a character in another way than the shortest, half
+		 * a pair, or none there is; beside each, one that is fine */
+		{ "\xc0\xaf \xe0\x80\xaf \xe0\xa0\x80", "?? ??? \xe0\xa0\x80" },
+		{ "\xed\xa0\x80 \xed\xbf\xbf \xed\x9f\xbf",
+		  "??? ??? \xed\x9f\xbf" },
+		{ "\xf0\x8f\xbf\xbf \xf0\x90\x80\x80",
+		  "???? \xf0\x90\x80\x80" },
+		{ "\xf4\x90\x80\x80 \xf4\x8f\xbf\xbf",
+		  "???? \xf4\x8f\xbf\xbf" },
+		{ "\xf5\x80\x80\x80 \xfe", "???? ?" },
+		/* the last control character, and the first that is none */
+		{ "a\xc2\x9f\xc2\xa0z", "a \xc2\xa0z" },
+		/* the first and the last of each kind of mark that turns what
+		 * follows, and what stands beside them */
+		{ "a\xe2\x80\xaa\xe2\x80\xae\xe2\x81\xa6\xe2\x81\xa9z",
+		  "a    z" },
+		{ "\xe2\x80\xa9\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa",
+		  "\xe2\x80\xa9\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa" },
+		{ "cut\xe2\x80\xa6 \xe2\x82\xac",
+		  "cut\xe2\x80\xa6 \xe2\x82\xac" },
 		/* URLs: the origin says whose it is, the rest may be secret */
 		{ "GET https://x.example/a/b?sig=1 failed",
 		  "GET https://x.example/... failed" },
@@ -44,7 +64,10 @@ static void messages(void **state)
 		{ "https://x.example?token=1", "https://x.example/..." },
 		{ "https://x.example#t", "https://x.example/..." },
 		{ "url=https://x.example/secret", "url=https://x.example/..." },
+		{ "'https://x.example' and/or <https://y.example>/z",
+		  "'https://x.example' and/or <https://y.example>/z" },
 		{ "data:image/png;base64,AAAA rest", "data:... rest" },
+		{ "data:text/plain,hello rest", "data:text/plain,hello rest" },
 		/* credentials */
 		{ "token r8_0123456789abcdef is bad", "token *** is bad" },
 		{ "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "***" },
@@ -57,7 +80,14 @@ static void messages(void **state)
 		  "***" },
 		{ "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln", "***" },
 		{ "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789abcd", "***" },
+		{ "r8_short", "r8_short" },
 		/* ids stay: they are what a reader needs */
+		{ "5057fca7-2eb3-468f-b95d-cefe92b0b9d4:output",
+		  "5057fca7-2eb3-468f-b95d-cefe92b0b9d4:output" },
+		{ "0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF",
+		  "0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF" },
+		{ "AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfGhIjKlMnOpQr",
+		  "AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfGhIjKlMnOpQr" },
 		{ "job 5057fca7-2eb3-468f-b95d-cefe92b0b9d4",
 		  "job 5057fca7-2eb3-468f-b95d-cefe92b0b9d4" },
 		{ "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15"
