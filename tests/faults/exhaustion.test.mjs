@@ -22,6 +22,8 @@ import { skip } from "./preload.mjs";
 /* ---- what all runs share -------------------------------------------------- */
 
 const asRoot = process.getuid() === 0;
+/* However unlucky a job is, it ends soon after the shortage. */
+const SHORTAGE_MOST_S = 900;
 
 function logged(stack, program, words) {
 	return stack.log(program).split(words).length - 1;
@@ -88,11 +90,12 @@ async function conclude(lane, fired) {
 
 /* A stack of its own for each run. */
 function run(title, Kind, program, settings, body, options = {}) {
-	it(title, { timeout: 1200_000 * patience, ...options }, async () => {
+	it(title, { timeout: 1800_000 * patience, ...options }, async () => {
 		const lane = new Kind(program);
 		let failed = true;
 
 		lane.again.push(500);
+		lane.most_s = SHORTAGE_MOST_S + 300;
 		lane.fired = []; // what the shim said
 		try {
 			await lane.start(settings instanceof Function ?
@@ -131,7 +134,7 @@ const GAP = 10;
 const PARTS = 10;
 /* So long nothing new: the rest is what happens once in a blue moon. */
 const NOTHING_NEW_S = quick ? 8 : 15;
-const PART_MOST_S = quick ? 40 : 90;
+const PART_MOST_S = quick ? 40 : SHORTAGE_MOST_S / PARTS;
 
 /* Let one part fail while the scenario goes on and on. */
 async function failPart(lane, part) {
@@ -157,7 +160,6 @@ async function starve(lane) {
 	const first = new Chance("allocations").below(PARTS);
 	let n = 0, over = false;
 
-	lane.most_s = 600;
 	const clients = Array.from({ length: AT_ONCE }, async () => {
 		while (!over)
 			await lane.scenario(n++);
@@ -349,10 +351,16 @@ function largeBodies(lane) {
 }
 
 describe("exhaustion", { skip }, () => {
-	run("each allocation of the poller fails", PollerLane, "poller",
-		{ RESTART_TIRED_MS: "10" }, starve);
-	run("each allocation of the API fails", FcgiLane, "fcgi",
-		{ RESTART_TIRED_MS: "10" }, starve);
+	// what failed is soon tried again
+	const soon = { RESTART_TIRED_MS: "10" };
+
+	for (const name of ["REPLICATE", "FAL", "VERTEX"]) {
+		soon[`${name}_POLL_FIRST_MS`] = "1000";
+		soon[`${name}_POLL_MOST_MS`] = "5000";
+	}
+	run("each allocation of the poller fails", PollerLane, "poller", soon,
+		starve);
+	run("each allocation of the API fails", FcgiLane, "fcgi", soon, starve);
 	run("few descriptors for the poller", PollerLane, "poller", {},
 		fewDescriptors);
 	run("few descriptors for the API", FcgiLane, "fcgi", {},
