@@ -262,6 +262,13 @@ static void notice_hangup(const struct db *db)
 	}
 }
 
+static bool has_state(const PGresult *result, const char *state)
+{
+	const char *found = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	return found && strcmp(found, state) == 0;
+}
+
 /* When it is first run: a poller that is started for one job uses few of
  * them, and to prepare them all takes longer than to run those. */
 static int prepare(struct db *db, enum db_query query,
@@ -271,7 +278,10 @@ static int prepare(struct db *db, enum db_query query,
 		db->conn, queries[query].name, queries[query].text, 0, NULL);
 	int r;
 
-	if (PQresultStatus(result) == PGRES_COMMAND_OK) {
+	/* There already: it was prepared, and for want of memory we did not
+	 * hear of it. */
+	if (PQresultStatus(result) == PGRES_COMMAND_OK ||
+	    has_state(result, "42P05")) {
 		db->prepared[query] = true;
 		return 0;
 	}
@@ -306,6 +316,9 @@ int db_run(struct db *db, enum db_query query, const char *const *params,
 		*ret = TAKE_PTR(result);
 		return 0;
 	default:
+		/* Gone, by a pooler between us: next time it is made anew. */
+		if (has_state(result, "26000"))
+			db->prepared[query] = false;
 		return fault_from(reterr_fault, error_kind(db->conn, result),
 				  queries[query].name,
 				  PQerrorMessage(db->conn));
