@@ -6,6 +6,7 @@ import os from "node:os";
 import path from "node:path";
 
 import { Stack, root } from "../system/stack.mjs";
+import { emptyFiles } from "./media.mjs";
 
 const build = path.resolve(root, process.env.BUILD ?? "build");
 const cases = path.join(root, "tests/bench/case");
@@ -127,8 +128,21 @@ class Bench {
 	async stop(name, failed) {
 		for (const step of this.last)
 			await step();
-		for (const stack of this.stacks.splice(0))
+		for (const stack of this.stacks.splice(0)) {
+			if (!failed)
+				await this.keepMedia(stack);
 			await stack.stop(`bench-${name}`, failed);
+		}
+	}
+
+	/** Media is removed after all cases: see emptyFiles(). */
+	async keepMedia(stack) {
+		const kept = fs.mkdtempSync(path.join(process.env.SYSTEM_TMP,
+			"media-"));
+
+		await stack.down();
+		await emptyFiles(stack.store);
+		fs.renameSync(stack.store, path.join(kept, "store"));
 	}
 }
 

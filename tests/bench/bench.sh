@@ -6,6 +6,8 @@
 #   bench.sh [CASE...]    all cases, or those; the names are those of case/
 #   FULL=1                the largest ones too (20 GB of disk, given back)
 #   RUNS=3                how often ours and the limit take turns
+#   STORES="file,S3 v2"   of "transfer" these stores alone
+#   PIPELINES="8 MiB"     of "pipeline" these alone
 #   PROFILE=1             also print which statements cost most
 #
 # Only ratios of one run can be compared: machines differ, and so do days.

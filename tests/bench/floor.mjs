@@ -9,6 +9,7 @@ import { root, until } from "../system/stack.mjs";
 import { flood } from "./flood.mjs";
 import { rawRequest, run, startHello } from "./load.mjs";
 import { cpuOf, cpuOfStack, postgresPid } from "./measure.mjs";
+import { emptyFiles, warmMemory } from "./media.mjs";
 
 const build = path.resolve(root, process.env.BUILD ?? "build");
 
@@ -151,8 +152,8 @@ async function databaseFloor(stack, psql, count) {
 
 /** The media of so many jobs by bare libcurl into durable files: ms of
  * processor time and of clock time a job. */
-async function mediaFloor(stack, input, count) {
-	const dir = path.join(stack.dir, "media");
+async function mediaFloor(stack, { input, bytes, count }) {
+	const dir = path.join(stack.store, `floor-${bytes}`);
 	const start = await run("curl", ["-sS", "-H", "Authorization: Bearer r8_simulated",
 		"-H", "Content-Type: application/json",
 		"-d", JSON.stringify({ input }),
@@ -167,19 +168,21 @@ async function mediaFloor(stack, input, count) {
 	}, "a prediction"));
 
 	fs.mkdirSync(dir);
+	await warmMemory(dir, bytes * count);
 	const before = cpuOf(stack.pid("simulator"));
 	const got = await exchange(stack, Array(count).fill([output].flat()[0]),
 		{ at_once: 16, dir });
 	const cpu = cpuOf(stack.pid("simulator")) - before + got.cpu;
 
-	fs.rmSync(dir, { recursive: true });
+	await emptyFiles(dir);
 	return { cpu_ms: cpu * 1000 / count, ms: got.seconds * 1000 / count };
 }
 
 /**
  * The parts of the floor, in milliseconds of processor time a job.
  *
- * @param {object[]} inputs  of jobs with media; how many to fetch of each
+ * @param {{body: string, input: object, media: {input, bytes, count}[]}} what
+ *	a submission; the input of its job; jobs with media, and how many of each
  */
 export async function measureFloor(bench, stack, psql, { body, input, media }) {
 	const hello = await startHello(bench, stack);
@@ -188,7 +191,7 @@ export async function measureFloor(bench, stack, psql, { body, input, media }) {
 	const database = await databaseFloor(stack, psql, 5000);
 	const files = [];
 
-	for (const [of, count] of media)
-		files.push(await mediaFloor(stack, of, count));
+	for (const file of media)
+		files.push(await mediaFloor(stack, file));
 	return { submit, provider, database, files };
 }

@@ -20,8 +20,6 @@ export const title = "executions submitted as fast as they are accepted, " +
 const WAIT_S = 60;
 const MODEL = "black-forest-labs/flux-1.1-pro";
 const none = { form: "text" };
-// what a run stores
-const MEDIA_BYTES = (2 * 1000 * 256 << 10) + (60 * 8 << 20);
 
 const all = {
 	"no media": { media: none, count: 5000 },
@@ -52,6 +50,10 @@ function body({ media, chain }) {
 	});
 }
 
+/** What a run stores. */
+const bytesOf = ({ media, count, chain }) =>
+	(media.bytes ?? 0) * count * (chain ? 2 : 1);
+
 async function allEnded(psql) {
 	const end = Date.now() + WAIT_S * 1000;
 
@@ -66,6 +68,8 @@ async function allEnded(psql) {
 async function pipeline(bench, stack, psql, variant) {
 	const request = rawRequest("POST", "/api/execute",
 		{ Authorization: `Bearer ${stack.key}` }, body(variant));
+
+	await warmMemory(stack.dir, bytesOf(variant));
 	const before = process.cpuUsage();
 	const begun = await psql.number(
 		"SELECT extract(epoch FROM clock_timestamp())");
@@ -122,7 +126,6 @@ export default async function measure(bench) {
 	const psql = new Psql(stack.database);
 
 	bench.atEnd(() => psql.end());
-	await warmMemory(stack.dir, bench.runs * MEDIA_BYTES);
 	await pipeline(bench, stack, psql, { media: none, count: 500 });
 	const runs = await interleaved(bench.runs, Object.fromEntries(
 		Object.entries(variants).map(([name, variant]) => [name,
@@ -131,8 +134,8 @@ export default async function measure(bench) {
 	await stack.holdPoller();
 	const floor = await measureFloor(bench, stack, psql, {
 		body: body(all["no media"]), input: input(none),
-		media: [[input(all["256 KiB"].media), 1000],
-			[input(all["8 MiB"].media), 100]],
+		media: [all["256 KiB"], all["8 MiB"]].map(({ media, count }) =>
+			({ input: input(media), bytes: media.bytes, count })),
 	});
 
 	return Object.entries(variants).map(([name, variant]) => {

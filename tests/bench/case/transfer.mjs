@@ -35,8 +35,9 @@ const sizeOf = (bytes) => bytes >= MIB ? `${bytes / MIB} MiB`
 	: `${bytes / KIB} KiB`;
 
 /** Do something in an empty store and see what the others did meanwhile. */
-async function watched(source, store, bytes, thing) {
+async function watched(dir, source, store, bytes, thing) {
 	await store.empty(bytes);
+	await warmMemory(dir, bytes);
 	const nginx = source.cpu(), before = store.cpu();
 	const seen = await thing();
 
@@ -64,7 +65,7 @@ async function measureOne(bench, dir, source, store, step) {
 	const name = `${store.name}, ${sizeOf(what.bytes)} × ${what.atOnce}`;
 
 	const total = what.bytes * what.count;
-	const turn = (thing) => () => watched(source, store, total, thing);
+	const turn = (thing) => () => watched(dir, source, store, total, thing);
 
 	bench.say(name);
 	const runs = await interleaved(bench.runs, {
@@ -183,7 +184,6 @@ export default async function measure(bench) {
 
 	fs.chmodSync(dir, 0o711);
 	bench.atEnd(() => fs.rmSync(dir, { recursive: true, force: true }));
-	await warmMemory(dir, 3 * 2 ** 30);
 	await source.start();
 	bench.atEnd(() => source.stop());
 	bench.atEnd(() => gateway.stop());
