@@ -46,13 +46,17 @@ struct db {
 	/* What the next statements of that kind end with. */
 	enum db_query failing;
 	int fails_with, fails;
-	bool lost; /* the connection goes with it */
+	size_t passes;		/* statements that do not, before */
+	bool lost;		/* the connection goes with it */
+	unsigned refused;	/* jobs whose moves are, 1 for "a", 2 for "b" */
+	const char *dependents; /* rows of theirs, beside those of moves */
 	bool connected;
 
 	/* what was written last, and how often */
 	json_t *moves;
 	bool all_or_none;
 	size_t batches, statements;
+	enum db_query last;
 };
 
 struct pg_result {
@@ -167,6 +171,60 @@ static inline json_t *server_write(struct db *db, const json_t *move)
 			 "claim", 1);
 }
 
+/* Is there a move in it that cannot be stored? */
+static inline bool server_refuses(const struct db *db, const char *moves)
+{
+	json_auto_t *array = json_loads(moves, 0, NULL);
+	const json_t *move;
+	unsigned jobs = 0;
+	size_t i;
+
+	json_array_foreach(array, i, move) jobs |=
+		1U << server_place(
+			json_string_value(json_object_get(move, "id")));
+	return jobs & db->refused;
+}
+
+/* Columns become moves, as they are in the other statements. */
+static inline json_t *server_asked(struct db *db, const char *const *params)
+{
+	static const char *const names[] = { "id",	 "claim",
+					     "due_ms",	 "poll_attempts",
+					     "progress", "saw_cancel" };
+	json_t *rows = json_array();
+	const json_t *move;
+	size_t i;
+
+	server_done(db);
+	db->moves = json_array();
+	for (size_t k = 0; k < COUNT_OF(names); k++) {
+		json_auto_t *column = json_loads(params[k], 0, NULL);
+		json_t *value;
+
+		json_array_foreach(column, i, value)
+		{
+			if (k == 0)
+				(void)json_array_append_new(db->moves,
+							    json_object());
+			(void)json_object_set(json_array_get(db->moves, i),
+					      names[k], value);
+		}
+	}
+	json_array_foreach(db->moves, i, move)
+	{
+		struct server_job *job = &db->job[server_place(
+			json_string_value(json_object_get(move, "id")))];
+
+		if (job->state == JOB_PROCESSING)
+			(void)json_array_append_new(
+				rows, json_pack("{s:i, s:i, s:i, s:i}", "n",
+						(int)i + 1, "attempt",
+						job->attempt, "version",
+						++job->version, "claim", 1));
+	}
+	return rows;
+}
+
 static inline json_t *server_move(struct db *db, const char *const *params)
 {
 	json_t *rows = json_array();
@@ -187,6 +245,11 @@ static inline json_t *server_move(struct db *db, const char *const *params)
 				    : server_holds(db, move))
 			(void)json_array_append_new(rows,
 						    server_write(db, move));
+	}
+	if (db->dependents) {
+		json_auto_t *more = json_loads(db->dependents, 0, NULL);
+
+		(void)json_array_extend(rows, more);
 	}
 	return rows;
 }
@@ -210,6 +273,8 @@ static inline json_t *server_answer(struct db *db, enum db_query query,
 	case DB_start_history:
 		return db->starts ? json_loads(db->starts, 0, NULL)
 				  : json_array();
+	case DB_job_asked:
+		return server_asked(db, params);
 	case DB_job_move:
 	case DB_job_move_on:
 	case DB_job_move_end:
@@ -230,11 +295,16 @@ int db_run(struct db *db, enum db_query query, const char *const *params,
 {
 	db->connected = true;
 	db->statements++;
-	if (db->fails > 0 && query == db->failing) {
+	db->last = query;
+	if (db->fails > 0 && query == db->failing &&
+	    db->statements > db->passes) {
 		db->fails--;
 		db->connected = !db->lost;
 		return fault_set(reterr_fault, db->fails_with, "failing");
 	}
+	if (db->refused &&
+	    (query == DB_job_asked || server_refuses(db, params[0])))
+		return fault_set(reterr_fault, DB_E_DATA, "refused");
 	*ret = calloc(1, sizeof(**ret));
 	assert_non_null(*ret);
 	(*ret)->rows = server_answer(db, query, params);
