@@ -280,10 +280,11 @@ soak: deps-bench
 	@$(again) all
 	@MINUTES='$(or $(MINUTES),3)' tests/soak/soak.sh
 
+VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full \
+	--errors-for-leak-kinds=definite
 valgrind: deps-lint
 	@$(again) tests
-	@WRAP='valgrind -q --error-exitcode=99 --leak-check=full \
-		--errors-for-leak-kinds=definite' ONLY=unit tests/run.sh
+	@WRAP='$(VALGRIND)' ONLY=unit tests/run.sh
 
 fuzz: deps-fuzz
 	@$(again) fuzzers BUILD=build-fuzz CC=clang \
