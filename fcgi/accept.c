@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -21,14 +20,23 @@ enum {
 	DESCRIPTORS_MOST = 65536, /* however high the limit is */
 	THREAD_STACK_BYTES = 1024 * 1024,
 	PEER_GROUPS_MAX = 256,
+	/* Threads that one that looks for requests can keep busy. */
+	THREADS_A_SEAT = 8,
 };
 
 /* ---- connections ---- */
 
+/*
+ * Of a connection it is told once that something came, whether or not it can be
+ * served then: what came meanwhile is remembered (connection->again), so that
+ * it need not be watched anew after each request. The listening socket is.
+ */
 static void watch(struct accept *accept, int fd, int operation)
 {
+	bool listens = fd == accept->options.listen_fd;
 	struct epoll_event event = {
-		.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+		.events = EPOLLIN | EPOLLRDHUP |
+			  (listens ? EPOLLONESHOT : EPOLLET),
 		.data.fd = fd,
 	};
 
@@ -60,7 +68,7 @@ void connection_deadline(struct accept *accept, int fd, int64_t deadline_ms)
 	pthread_mutex_unlock(&accept->lock);
 }
 
-void connection_return(struct accept *accept, int fd, bool keep)
+void connection_return(struct accept *accept, int fd, bool keep, bool more)
 {
 	struct connection *connection = &accept->connection[fd];
 
@@ -71,29 +79,8 @@ void connection_return(struct accept *accept, int fd, bool keep)
 	} else {
 		connection->state = CONNECTION_IDLE;
 		connection->since_ms = 0;
-		if (!accept->stopping)
+		if ((more || connection->again) && !accept->stopping)
 			watch(accept, fd, EPOLL_CTL_MOD);
-	}
-	pthread_mutex_unlock(&accept->lock);
-}
-
-void connection_lend(struct accept *accept, int fd)
-{
-	pthread_mutex_lock(&accept->lock);
-	accept->connection[fd].state = CONNECTION_NONE;
-	pthread_mutex_unlock(&accept->lock);
-}
-
-void connection_lent(struct accept *accept, int fd, bool got)
-{
-	pthread_mutex_lock(&accept->lock);
-	if (got) {
-		accept->connection[fd] = (struct connection){
-			.state = CONNECTION_BUSY,
-		};
-	} else {
-		accept->connection_count--;
-		unpause(accept);
 	}
 	pthread_mutex_unlock(&accept->lock);
 }
@@ -204,6 +191,58 @@ static void accept_some(struct accept *accept)
 	pthread_mutex_unlock(&accept->lock);
 }
 
+/* ---- seats ---- */
+
+/*
+ * Only so many threads wait in the epoll set. Each event would wake one more
+ * of those that do, and a request would cost as much for that as for all the
+ * rest: one that is awake anyway serves many, as long as it never waits for
+ * anything else. Whoever is about to gives his seat to another.
+ */
+static _Thread_local struct worker_thread *looker; /* NULL: without a seat */
+
+void exchange_may_wait(void)
+{
+	struct worker_thread *thread = looker;
+	struct accept *accept;
+
+	if (!thread)
+		return;
+	accept = thread->accept;
+	looker = NULL;
+	thread->looking = false;
+	pthread_mutex_lock(&accept->lock);
+	/* What it has not begun is found again by whoever is next. */
+	for (; thread->event_next < thread->event_count; thread->event_next++) {
+		int fd = thread->event[thread->event_next].data.fd;
+
+		if (fd != accept->stop_fd)
+			watch(accept, fd, EPOLL_CTL_MOD);
+	}
+	accept->seats_free++;
+	pthread_cond_signal(&accept->seat_free);
+	pthread_mutex_unlock(&accept->lock);
+}
+
+/* @return whether there is one; none any more when stopping */
+static bool take_seat(struct worker_thread *thread)
+{
+	struct accept *accept = thread->accept;
+
+	if (looker)
+		return !accept->stopping;
+	pthread_mutex_lock(&accept->lock);
+	while (accept->seats_free == 0 && !accept->stopping)
+		pthread_cond_wait(&accept->seat_free, &accept->lock);
+	if (!accept->stopping) {
+		accept->seats_free--;
+		looker = thread;
+	}
+	pthread_mutex_unlock(&accept->lock);
+	thread->looking = looker != NULL;
+	return looker != NULL;
+}
+
 /* ---- threads ---- */
 
 /* Wait for the rest of a head without a thread: accept_tick() looks again. */
@@ -218,73 +257,110 @@ static void park(struct accept *accept, int fd)
 	pthread_mutex_unlock(&accept->lock);
 }
 
-/* Is the head of a request there? @ret of HEAD_COMPLETE */
-static enum head look_at(struct worker_thread *thread, int fd, bool *ret_gone,
-			 struct incoming *ret)
+enum sight {
+	SIGHT_NOTHING, /* what came was read before */
+	SIGHT_GONE,
+	SIGHT_BAD,
+	SIGHT_HALF,
+	SIGHT_HEAD,
+};
+
+/* What is there of a request? @ret of SIGHT_HEAD */
+static enum sight look_at(struct worker_thread *thread, int fd,
+			  struct incoming *ret)
 {
 	ssize_t size = recv(fd, thread->look, HEAD_LOOK_BYTES,
 			    MSG_PEEK | MSG_DONTWAIT);
 	enum head head;
 	size_t bytes;
 
-	*ret_gone =
-		size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR);
+	if (size < 0 && (errno == EAGAIN || errno == EINTR))
+		return SIGHT_NOTHING;
 	if (size <= 0)
-		return HEAD_MORE;
+		return SIGHT_GONE;
 	head = head_check(thread->look, (size_t)size, thread->scratch,
 			  LIMIT_PARAMS_BYTES, &bytes);
-	if (head == HEAD_MORE && size == HEAD_LOOK_BYTES)
-		head = HEAD_BAD;
-	if (head == HEAD_COMPLETE) {
-		ret->records = body_records_of(thread->look);
-		ret->passed = bytes + body_records_pass(&ret->records,
-							thread->look + bytes,
-							(size_t)size - bytes);
-	}
-	return head;
+	if (head == HEAD_MORE && size < HEAD_LOOK_BYTES)
+		return SIGHT_HALF;
+	if (head != HEAD_COMPLETE)
+		return SIGHT_BAD;
+	*ret = (struct incoming){ .records = body_records_of(thread->look) };
+	ret->passed =
+		bytes + body_records_pass(&ret->records, thread->look + bytes,
+					  (size_t)size - bytes);
+	ret->more = (size_t)size > ret->passed || size == HEAD_LOOK_BYTES;
+	return SIGHT_HEAD;
 }
 
-static void serve_connection(struct worker_thread *thread, int fd)
+static void serve_request(struct worker_thread *thread, int fd,
+			  const struct incoming *incoming)
 {
 	struct accept *accept = thread->accept;
-	struct incoming incoming;
-	struct exchange *exchange;
-	enum head head;
-	bool gone;
+	struct exchange *exchange = exchange_begin(accept, fd, incoming);
 
-	head = look_at(thread, fd, &gone, &incoming);
-	if (gone || head == HEAD_BAD) {
-		if (!gone)
-			accept->malformed++;
-		connection_return(accept, fd, false);
-		return;
-	}
-	if (head == HEAD_MORE) {
-		park(accept, fd);
-		return;
-	}
-
-	exchange = exchange_begin(accept, fd, &incoming);
 	if (!exchange)
 		return;
 	accept->requests++;
 	accept->options.serve(accept->options.context, thread->index, exchange);
 }
 
+static void serve_connection(struct worker_thread *thread, int fd)
+{
+	struct accept *accept = thread->accept;
+	struct incoming incoming;
+
+	switch (look_at(thread, fd, &incoming)) {
+	case SIGHT_HEAD:
+		serve_request(thread, fd, &incoming);
+		break;
+	case SIGHT_HALF:
+		park(accept, fd);
+		break;
+	case SIGHT_NOTHING:
+		connection_return(accept, fd, true, false);
+		break;
+	case SIGHT_BAD:
+		accept->malformed++;
+		connection_return(accept, fd, false, false);
+		break;
+	case SIGHT_GONE:
+		connection_return(accept, fd, false, false);
+		break;
+	}
+}
+
 /* May this thread serve it now? Not while stopping: what is not begun is
  * left, unread, to the next process. */
 static bool take(struct accept *accept, int fd)
 {
+	struct connection *connection = &accept->connection[fd];
 	bool taken = false;
 
 	pthread_mutex_lock(&accept->lock);
-	if (!accept->stopping &&
-	    accept->connection[fd].state == CONNECTION_IDLE) {
-		accept->connection[fd].state = CONNECTION_BUSY;
-		taken = true;
+	if (!accept->stopping) {
+		taken = connection->state == CONNECTION_IDLE;
+		connection->again = connection->state == CONNECTION_BUSY;
 	}
+	if (taken)
+		connection->state = CONNECTION_BUSY;
 	pthread_mutex_unlock(&accept->lock);
 	return taken;
+}
+
+static void serve_events(struct worker_thread *thread)
+{
+	struct accept *accept = thread->accept;
+
+	while (thread->event_next < thread->event_count) {
+		int fd = thread->event[thread->event_next++].data.fd;
+
+		thread->busy_since_ms = clock_monotonic_ms();
+		if (fd == accept->options.listen_fd)
+			accept_some(accept);
+		else if (fd != accept->stop_fd && take(accept, fd))
+			serve_connection(thread, fd);
+	}
+	thread->busy_since_ms = 0;
 }
 
 static void *serve_thread(void *context)
@@ -292,19 +368,13 @@ static void *serve_thread(void *context)
 	struct worker_thread *thread = context;
 	struct accept *accept = thread->accept;
 
-	while (!accept->stopping) {
-		struct epoll_event event;
+	while (take_seat(thread)) {
+		int count = epoll_wait(accept->epoll_fd, thread->event,
+				       EVENTS_A_WAKEUP, -1);
 
-		if (epoll_wait(accept->epoll_fd, &event, 1, -1) != 1)
-			continue;
-		if (event.data.fd == accept->stop_fd)
-			break;
-		thread->busy_since_ms = clock_monotonic_ms();
-		if (event.data.fd == accept->options.listen_fd)
-			accept_some(accept);
-		else if (take(accept, event.data.fd))
-			serve_connection(thread, event.data.fd);
-		thread->busy_since_ms = 0;
+		thread->event_next = 0;
+		thread->event_count = count > 0 ? (size_t)count : 0;
+		serve_events(thread);
 	}
 	accept->threads_running--;
 	return NULL;
@@ -359,17 +429,19 @@ struct accept_figures accept_figures(struct accept *accept)
 	int64_t now_ms = clock_monotonic_ms(), youngest_ms = 0;
 	bool is_free = false;
 
+	pthread_mutex_lock(&accept->lock);
 	for (size_t i = 0; i < accept->thread_count; i++) {
-		int64_t since_ms = accept->thread[i].busy_since_ms;
+		const struct worker_thread *thread = &accept->thread[i];
+		int64_t since_ms = thread->busy_since_ms;
 
-		is_free |= since_ms == 0;
+		/* Who waits for a seat is of use if there is one. */
+		is_free |= since_ms == 0 &&
+			   (thread->looking || accept->seats_free > 0);
 		if (since_ms > youngest_ms)
 			youngest_ms = since_ms;
 	}
 	if (!is_free && youngest_ms > 0)
 		figures.stuck_ms = now_ms - youngest_ms;
-
-	pthread_mutex_lock(&accept->lock);
 	figures.connections = accept->connection_count;
 	for (size_t fd = 0; fd < accept->connection_room; fd++)
 		figures.busy += accept->connection[fd].state == CONNECTION_BUSY;
@@ -384,6 +456,7 @@ void accept_begin_stop(struct accept *accept)
 
 	pthread_mutex_lock(&accept->lock);
 	accept->stopping = true;
+	pthread_cond_broadcast(&accept->seat_free);
 	pthread_mutex_unlock(&accept->lock);
 	/* It stays readable, so every thread wakes up. */
 	written = write(accept->stop_fd, &one, sizeof(one));
@@ -494,9 +567,7 @@ static int prepare(struct accept *accept, const struct accept_options *options,
 	if (fcntl(options->listen_fd, F_SETFL, O_NONBLOCK) < 0)
 		return fault_set(reterr_fault, -errno, "listening socket: %s",
 				 strerror(errno));
-	/* libfcgi would linger two seconds for a peer that it hangs up on. */
-	if (setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "50", 0) < 0 ||
-	    FCGX_Init() != 0)
+	if (FCGX_Init() != 0)
 		return fault_set(reterr_fault, -EIO, "libfcgi does not start");
 	return 0;
 }
@@ -512,7 +583,9 @@ int accept_start(const struct accept_options *options, struct accept **ret,
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	accept->options = *options;
 	accept->epoll_fd = accept->stop_fd = -1;
+	accept->seats_free = 1 + (options->threads - 1) / THREADS_A_SEAT;
 	(void)pthread_mutex_init(&accept->lock, NULL);
+	(void)pthread_cond_init(&accept->seat_free, NULL);
 	r = prepare(accept, options, reterr_fault);
 	if (r < 0)
 		return r;
@@ -551,6 +624,7 @@ struct accept *accept_free(struct accept *accept)
 		(void)close(accept->epoll_fd);
 	if (accept->stop_fd >= 0)
 		(void)close(accept->stop_fd);
+	(void)pthread_cond_destroy(&accept->seat_free);
 	(void)pthread_mutex_destroy(&accept->lock);
 	free(accept->connection);
 	free(accept->thread);

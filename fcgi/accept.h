@@ -15,7 +15,9 @@
  * Our own accept loop around libfcgi: threads serve requests, not
  * connections. Every connection that nginx keeps waits in one epoll set; a
  * thread takes it only when the head of a request is there as a whole, so
- * neither idle connections nor half requests pin anything.
+ * neither idle connections nor half requests pin anything. One thread of eight
+ * looks for requests and serves what it finds, until it has to wait for
+ * something: then the next one looks (see exchange_may_wait()).
  *
  * libfcgi trusts its peers, so they are checked: who they are (SO_PEERCRED,
  * SO_PEERGROUPS), how much they say in the parameters (before libfcgi sees

@@ -41,6 +41,8 @@ int OS_Read(int fd, char *buf, size_t len)
 			return (int)size;
 		incoming->passed = body_records_pass(
 			&incoming->records, (uint8_t *)buf, (size_t)size);
+		incoming->more =
+			(size_t)size > incoming->passed || (size_t)size == len;
 	}
 	if (incoming->passed == 0) {
 		errno = EPROTO;
@@ -51,6 +53,23 @@ int OS_Read(int fd, char *buf, size_t len)
 	if (size > 0)
 		incoming->passed -= (size_t)size;
 	return (int)size;
+}
+
+/* In place of libfcgi's own, which would close what is not its. */
+int OS_IpcClose(int fd, int shutdown)
+{
+	(void)fd;
+	(void)shutdown;
+	return 0;
+}
+
+/* libfcgi's memory is given back by the thread that took it, and before
+ * anybody waits: what another one frees is not found again as fast. */
+static void end_reading(struct exchange *exchange)
+{
+	if (!exchange->read)
+		FCGX_Free(&exchange->fcgx, 0);
+	exchange->read = true;
 }
 
 /* ---- the request ---- */
@@ -176,6 +195,19 @@ static struct exchange *exchange_free(struct exchange *exchange)
 }
 DEFINE_CLEANUP(struct exchange *, exchange_free);
 
+/* Of what is there as a whole nobody has to wait for more. */
+static void await_body(struct exchange *exchange)
+{
+	struct accept *accept = exchange->accept;
+
+	if (exchange->incoming.records.ended)
+		return;
+	exchange->has_deadline = true;
+	connection_deadline(accept, exchange->fd,
+			    exchange->began_ms +
+				    accept->options.request_timeout_ms);
+}
+
 struct exchange *exchange_begin(struct accept *accept, int fd,
 				const struct incoming *incoming)
 {
@@ -186,7 +218,7 @@ struct exchange *exchange_begin(struct accept *accept, int fd,
 		exchange->arena = arena_new(accept->options.arena_bytes_max);
 	if (!exchange || !exchange->arena) {
 		accept->dropped++;
-		connection_return(accept, fd, false);
+		connection_return(accept, fd, false, false);
 		return NULL;
 	}
 	exchange->accept = accept;
@@ -196,24 +228,21 @@ struct exchange *exchange_begin(struct accept *accept, int fd,
 
 	(void)FCGX_InitRequest(&exchange->fcgx, -1, 0);
 	exchange->fcgx.ipcFd = fd;
-	/* Otherwise the Finish that is part of Accept closes it. */
+	/* Otherwise the Finish that is part of Accept ends it. */
 	exchange->fcgx.keepConnection = 1;
-	connection_lend(accept, fd);
 	incoming_now = &exchange->incoming;
 	if (FCGX_Accept_r(&exchange->fcgx) < 0) {
 		accept->malformed++;
-		connection_lent(accept, fd, false);
+		connection_return(accept, fd, false, false);
 		return NULL;
 	}
-	connection_lent(accept, fd, true);
-	connection_deadline(accept, fd,
-			    exchange->began_ms +
-				    accept->options.request_timeout_ms);
+	exchange->kept = exchange->fcgx.keepConnection != 0;
+	await_body(exchange);
 
 	if (!fill_request(exchange)) {
-		FCGX_Free(&exchange->fcgx, 0);
+		end_reading(exchange);
 		accept->dropped++;
-		connection_return(accept, fd, false);
+		connection_return(accept, fd, false, false);
 		return NULL;
 	}
 	return TAKE_PTR(exchange);
@@ -253,15 +282,19 @@ void exchange_drain_body(struct exchange *exchange)
 	size_t left = exchange->accept->options.body_drain_bytes_max;
 	char piece[DRAIN_PIECE_BYTES];
 
+	if (exchange->read)
+		return;
+	if (!exchange->incoming.records.ended)
+		exchange_may_wait();
 	incoming_now = &exchange->incoming;
-	while (!exchange->body_at_end && left > 0) {
+	while (!exchange->read && left > 0) {
 		size_t want = left < sizeof(piece) ? left : sizeof(piece);
 		int got = FCGX_GetStr(piece, (int)want, exchange->fcgx.in);
 
 		left -= (size_t)got;
 		if ((size_t)got < want) {
 			exchange->body_at_end = is_at_end(exchange);
-			return;
+			end_reading(exchange);
 		}
 	}
 }
@@ -272,6 +305,9 @@ int exchange_read_body(struct exchange *exchange, size_t bytes_most)
 	int64_t length = exchange->body_length;
 	char *body;
 
+	/* It may take long to come, and to be made sense of. */
+	if (!exchange->incoming.records.ended)
+		exchange_may_wait();
 	incoming_now = &exchange->incoming;
 	if (length < 0)
 		return EXCHANGE_E_BROKEN;
@@ -290,114 +326,29 @@ int exchange_read_body(struct exchange *exchange, size_t bytes_most)
 		return EXCHANGE_E_BROKEN;
 
 	exchange->body_at_end = true;
+	end_reading(exchange);
 	exchange->request.body = body;
 	exchange->request.body_bytes = (size_t)length;
-	connection_deadline(exchange->accept, exchange->fd, 0);
+	if (exchange->has_deadline)
+		connection_deadline(exchange->accept, exchange->fd, 0);
 	return 0;
 }
 
 /* ---- the answer ---- */
 
-/* Does this thread wait for who reads too slowly? */
-static _Thread_local bool is_patient;
-
-/* In place of libfcgi's own, which is a plain write(): what does not fit into
- * the socket's buffer is an error to those that must not wait, without a change
- * of the descriptor before each answer and one after it. */
-int OS_Write(int fd, char *buf, size_t len)
-{
-	return (int)send(fd, buf, len,
-			 MSG_NOSIGNAL | (is_patient ? 0 : MSG_DONTWAIT));
-}
-
-void reply_add_header(struct reply *reply, const char *name, const char *value)
-{
-	reply->header[reply->header_count++] = (struct http_header){
-		.name = name,
-		.value = value,
-	};
-}
-
-static void put(FCGX_Stream *out, const char *text)
-{
-	(void)FCGX_PutS(text, out);
-}
-
-static void put_header(FCGX_Stream *out, const char *name, const char *value)
-{
-	put(out, name);
-	put(out, ": ");
-	put(out, value);
-	put(out, "\r\n");
-}
-
-static void put_reply(const struct exchange *exchange,
-		      const struct reply *reply)
-{
-	const struct request *request = &exchange->request;
-	FCGX_Stream *out = exchange->fcgx.out;
-	char number[32];
-
-	(void)snprintf(number, sizeof(number), "%u", reply->status);
-	put_header(out, "Status", number);
-	if (reply->body) {
-		put_header(out, "Content-Type",
-			   reply->content_type ? reply->content_type
-					       : "application/json");
-		(void)snprintf(number, sizeof(number), "%zu",
-			       reply->body_bytes);
-		put_header(out, "Content-Length", number);
-	}
-	put_header(out, "Cache-Control", "no-store");
-	put_header(out, "X-Request-Id", request->id);
-	for (size_t i = 0; i < reply->header_count; i++)
-		put_header(out, reply->header[i].name, reply->header[i].value);
-	put(out, "\r\n");
-
-	for (size_t at = 0; reply->body && request->method != HTTP_HEAD &&
-			    at < reply->body_bytes;) {
-		size_t left = reply->body_bytes - at;
-		int piece = left < 1 << 20 ? (int)left : 1 << 20;
-
-		if (FCGX_PutStr(reply->body + at, piece, out) != piece)
-			return;
-		at += (size_t)piece;
-	}
-}
-
-/* Flush and take it away from libfcgi. @return whether all went well */
-static bool finish(FCGX_Request *fcgx)
-{
-	bool sound = FCGX_FClose(fcgx->err) == 0;
-
-	sound &= FCGX_FClose(fcgx->out) == 0;
-	sound &= FCGX_GetError(fcgx->in) == 0;
-	/* Not FCGX_Finish_r(): it would close the descriptor itself, and
-	 * linger for it. */
-	FCGX_Free(fcgx, 0);
-	return sound;
-}
-
 void exchange_answer(struct exchange *exchange, const struct reply *reply,
 		     bool patient)
 {
 	struct accept *accept = exchange->accept;
-	bool kept = exchange->fcgx.keepConnection != 0;
-	int fd = exchange->fd;
 	bool sound;
 
 	if (patient && !exchange->body_at_end)
 		exchange_drain_body(exchange);
-	if (patient)
-		connection_deadline(accept, fd,
-				    clock_monotonic_ms() +
-					    accept->options.answer_timeout_ms);
-
-	is_patient = patient;
-	put_reply(exchange, reply);
-	sound = finish(&exchange->fcgx) && exchange->body_at_end;
+	end_reading(exchange);
+	sound = answer_write(exchange, reply, patient) && exchange->body_at_end;
 	if (!sound)
 		accept->dropped++;
-	connection_return(accept, fd, sound && kept);
+	connection_return(accept, exchange->fd, sound && exchange->kept,
+			  exchange->incoming.more);
 	(void)exchange_free(exchange);
 }

@@ -5,6 +5,7 @@
 #include "common/base/text.h"
 #include "common/flow/read.h"
 #include "common/model/limits.h"
+#include "fcgi/exchange.h"
 #include "fcgi/fresh.h"
 
 #include <errno.h>
@@ -150,8 +151,11 @@ static int refresh(struct api_keys *keys, struct db *db, bool missed,
 {
 	int r;
 
+	if (missed)
+		exchange_may_wait();
 	if (!fresh_due(&keys->fresh, missed, clock_monotonic_ms()))
 		return 0;
+	exchange_may_wait();
 	r = read_keys(keys, db, arena, reterr_fault);
 	fresh_read(&keys->fresh, r == 0, clock_monotonic_ms());
 	return r;

@@ -77,13 +77,15 @@ struct committer {
 
 /* ---- the queue; all of it under the lock -------------------------------- */
 
-static void pending_unref(struct committer *committer, struct pending *pending)
+/* @return what is to be freed, without the lock: others want it meanwhile */
+_must_check_ static struct pending *pending_unref(struct committer *committer,
+						  struct pending *pending)
 {
 	if (--pending->refs > 0)
-		return;
+		return NULL;
 	committer->requests--;
 	committer->bytes -= pending->bytes;
-	(void)pending_free(pending);
+	return pending;
 }
 
 int committer_add(struct committer *committer, struct exchange *exchange,
@@ -155,9 +157,12 @@ static void make_reply(struct worker *worker, const struct pending *pending,
 	problem_from_failure(r, pending->request, ret);
 }
 
-static void answer_later(struct committer *committer, struct pending *pending)
+/* Gives the right to answer back. */
+static void answer_later(struct committer *committer, struct pending *pending,
+			 struct exchange *exchange)
 {
 	pthread_mutex_lock(&committer->lock);
+	pending->exchange = exchange;
 	pending->refs++;
 	pending_queue_add(&committer->done, pending);
 	pthread_cond_signal(&committer->answerable);
@@ -165,25 +170,38 @@ static void answer_later(struct committer *committer, struct pending *pending)
 }
 
 /* Answer from a thread that many wait for, and which waits for nobody. */
-static void answer_now(struct batcher *batcher, struct pending *pending)
+static void answer_now(struct batcher *batcher, struct pending *pending,
+		       struct exchange *exchange)
 {
 	struct committer *committer = batcher->committer;
-	struct exchange *exchange;
 	struct reply reply;
 
 	if (commit_needs_read(pending->commit)) {
-		answer_later(committer, pending);
+		answer_later(committer, pending, exchange);
 		return;
 	}
 	make_reply(&batcher->worker, pending, &reply);
 	if (reply.body_bytes > SHORT_ANSWER_BYTES) {
 		commit_detach(pending->commit);
-		answer_later(committer, pending);
+		answer_later(committer, pending, exchange);
 		return;
 	}
-	exchange = take_exchange(committer, pending);
-	if (exchange)
-		exchange_answer(exchange, &reply, false);
+	exchange_answer(exchange, &reply, false);
+}
+
+/* The right to answer of all of them is taken at once. */
+static void answer_batch(struct batcher *batcher)
+{
+	struct exchange *exchange[BATCH_REQUESTS_MAX];
+
+	pthread_mutex_lock(&batcher->committer->lock);
+	for (size_t i = 0; i < batcher->taken_count; i++)
+		exchange[i] = TAKE_PTR(batcher->taken[i]->exchange);
+	pthread_mutex_unlock(&batcher->committer->lock);
+	for (size_t i = 0; i < batcher->taken_count; i++) {
+		if (exchange[i])
+			answer_now(batcher, batcher->taken[i], exchange[i]);
+	}
 }
 
 /* The thread that may wait: for the database, and for clients. */
@@ -212,7 +230,10 @@ static void *answer_thread(void *context)
 				exchange_answer(exchange, &reply, true);
 			pthread_mutex_lock(&committer->lock);
 		}
-		pending_unref(committer, pending);
+		pending = pending_unref(committer, pending);
+		pthread_mutex_unlock(&committer->lock);
+		(void)pending_free(pending);
+		pthread_mutex_lock(&committer->lock);
 	}
 	pthread_mutex_unlock(&committer->lock);
 	return NULL;
@@ -308,8 +329,7 @@ static void serve_batch(struct batcher *batcher)
 			break;
 		}
 	}
-	for (size_t i = 0; i < batcher->taken_count; i++)
-		answer_now(batcher, batcher->taken[i]);
+	answer_batch(batcher);
 }
 
 /* Said once when the database goes and once when it is back. */
@@ -344,6 +364,21 @@ static void count_batch(struct batcher *batcher)
 	note_database(batcher);
 }
 
+static void release_batch(struct batcher *batcher)
+{
+	struct committer *committer = batcher->committer;
+	size_t count;
+
+	pthread_mutex_lock(&committer->lock);
+	count = batcher->taken_count;
+	batcher->taken_count = 0;
+	for (size_t i = 0; i < count; i++)
+		batcher->taken[i] = pending_unref(committer, batcher->taken[i]);
+	pthread_mutex_unlock(&committer->lock);
+	for (size_t i = 0; i < count; i++)
+		(void)pending_free(batcher->taken[i]);
+}
+
 static void *batch_thread(void *context)
 {
 	struct batcher *batcher = context;
@@ -364,10 +399,8 @@ static void *batch_thread(void *context)
 		serve_batch(batcher);
 		count_batch(batcher);
 		batcher->busy_since_ms = 0;
+		release_batch(batcher);
 		pthread_mutex_lock(&committer->lock);
-		for (size_t i = 0; i < batcher->taken_count; i++)
-			pending_unref(committer, batcher->taken[i]);
-		batcher->taken_count = 0;
 	}
 	committer->batchers_running--;
 	pthread_cond_broadcast(&committer->answerable);
@@ -467,6 +500,18 @@ static void answer_expired(const struct expired *expired)
 	exchange_answer(expired->exchange, &reply, false);
 }
 
+static void release_expired(struct committer *committer,
+			    struct expired *expired, size_t count)
+{
+	pthread_mutex_lock(&committer->lock);
+	for (size_t i = 0; i < count; i++)
+		expired[i].pending =
+			pending_unref(committer, expired[i].pending);
+	pthread_mutex_unlock(&committer->lock);
+	for (size_t i = 0; i < count; i++)
+		(void)pending_free(expired[i].pending);
+}
+
 void committer_tick(struct committer *committer)
 {
 	struct expired expired[EXPIRE_AT_ONCE];
@@ -480,10 +525,7 @@ void committer_tick(struct committer *committer)
 			answer_expired(&expired[i]);
 		committer->expired += count;
 
-		pthread_mutex_lock(&committer->lock);
-		for (size_t i = 0; i < count; i++)
-			pending_unref(committer, expired[i].pending);
-		pthread_mutex_unlock(&committer->lock);
+		release_expired(committer, expired, count);
 	} while (count == EXPIRE_AT_ONCE);
 }
 

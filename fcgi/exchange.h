@@ -57,6 +57,11 @@ struct reply {
  * control characters. */
 void reply_add_header(struct reply *reply, const char *name, const char *value);
 
+/* The thread that calls this is about to wait, for the database or for a peer,
+ * or has much to do: another one is to look for requests meanwhile. Nothing
+ * happens if it has said so before or is none that looks. */
+void exchange_may_wait(void);
+
 struct exchange;
 
 struct request *exchange_request(struct exchange *exchange);

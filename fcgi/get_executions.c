@@ -120,7 +120,7 @@ int get_executions(struct worker *worker, const struct request *request,
 	if (!params[3])
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
 
-	r = read_run(worker->db, DB_execution_list, params, &rows,
+	r = read_run(worker_db(worker), DB_execution_list, params, &rows,
 		     reterr_fault);
 	if (r < 0)
 		return r;

@@ -32,8 +32,8 @@ int get_readyz(struct worker *worker, const struct request *request,
 	struct db_row row;
 	int64_t version;
 
-	if (read_run(worker->db, DB_database_ready, NULL, &rows, reterr_fault) <
-	    0)
+	if (read_run(worker_db(worker), DB_database_ready, NULL, &rows,
+		     reterr_fault) < 0)
 		return refuse_for_now(request, ret, "database_away",
 				      "The database cannot be reached, or its "
 				      "schema is not ours.");

@@ -123,7 +123,7 @@ void commit_read_jobs(struct worker *worker, struct read_job *const *items,
 	params[1] = db_array_int64(known, count, arena);
 	if (!params[0] || !params[1])
 		return;
-	r = read_run(worker->db, DB_job_read, params, ret_rows, &fault);
+	r = read_run(worker_db(worker), DB_job_read, params, ret_rows, &fault);
 	if (r == 0)
 		r = mark_found(items, count, *ret_rows, arena, &fault);
 	if (r == 0)

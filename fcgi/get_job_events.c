@@ -92,7 +92,7 @@ int get_job_events(struct worker *worker, const struct request *request,
 	params[2] = arena_printf(request->arena, "%d", (int)limit + 1);
 	if (!params[2])
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
-	r = read_run(worker->db, DB_job_events_read, params, &rows,
+	r = read_run(worker_db(worker), DB_job_events_read, params, &rows,
 		     reterr_fault);
 	if (r < 0)
 		return r;

@@ -241,7 +241,7 @@ static int write_repeated_jobs(struct worker *worker, const char *id,
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	int r;
 
-	r = read_run(worker->db, DB_execution_jobs_read, &id, &rows,
+	r = read_run(worker_db(worker), DB_execution_jobs_read, &id, &rows,
 		     reterr_fault);
 	if (r < 0)
 		return r;
@@ -276,7 +276,7 @@ static int answer_repeated(struct worker *worker, const struct request *request,
 	struct db_row row;
 	int r;
 
-	r = read_run(worker->db, DB_execution_read, params, &rows,
+	r = read_run(worker_db(worker), DB_execution_read, params, &rows,
 		     reterr_fault);
 	if (r < 0)
 		return r;

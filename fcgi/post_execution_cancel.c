@@ -20,7 +20,8 @@ int post_execution_cancel(struct worker *worker, const struct request *request,
 	/* Whose is it? */
 	r = show_execution(worker, request, id, &shown, &text, reterr_fault);
 	if (r == 0)
-		r = cancel_execution(worker->db, id, &wake, reterr_fault);
+		r = cancel_execution(worker_db(worker), id, &wake,
+				     reterr_fault);
 	if (r == 0)
 		r = show_execution(worker, request, id, &shown, &text,
 				   reterr_fault);

@@ -32,8 +32,8 @@ int post_job_cancel(struct worker *worker, const struct request *request,
 	int r = CANCEL_E_NOT_FOUND;
 
 	if (text_is_uuid(id))
-		r = cancel_job(worker->db, id, request->owner, request->arena,
-			       &cancelled, reterr_fault);
+		r = cancel_job(worker_db(worker), id, request->owner,
+			       request->arena, &cancelled, reterr_fault);
 	if (r == CANCEL_E_ENDED)
 		return refuse_ended(request, cancelled.state, ret);
 	if (r == 0)

@@ -67,8 +67,9 @@ int post_job_retry(struct worker *worker, const struct request *request,
 	int r = RETRY_E_NOT_FOUND;
 
 	if (text_is_uuid(request->capture[0]))
-		r = retry_job(worker->db, request->capture[0], request->owner,
-			      request->arena, &retried, reterr_fault);
+		r = retry_job(worker_db(worker), request->capture[0],
+			      request->owner, request->arena, &retried,
+			      reterr_fault);
 	if (r == RETRY_E_NOT_FOUND)
 		return refuse(request, ret, 404, "job_not_found",
 			      "There is no such job.");

@@ -68,8 +68,8 @@ static int read_provider(struct worker *worker, const struct request *request,
 	struct db_row row;
 	int r;
 
-	r = read_run(worker->db, DB_job_provider, &request->capture[0], &rows,
-		     reterr_fault);
+	r = read_run(worker_db(worker), DB_job_provider, &request->capture[0],
+		     &rows, reterr_fault);
 	if (r < 0)
 		return r;
 	*ret = NULL;

@@ -5,6 +5,7 @@
 #include "common/io/conf.h"
 #include "common/io/db.h"
 #include "common/model/submission.h"
+#include "fcgi/exchange.h"
 
 /* What handlers are given. */
 
@@ -27,5 +28,12 @@ struct worker {
 	const struct service *service;
 	struct db *db;
 };
+
+/* A handler's way to the database, which it will wait for. */
+static inline struct db *worker_db(const struct worker *worker)
+{
+	exchange_may_wait();
+	return worker->db;
+}
 
 #endif

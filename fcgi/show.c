@@ -256,7 +256,8 @@ int show_job(struct worker *worker, const struct request *request,
 	params[1] = db_array_int64(&known, 1, request->arena);
 	if (!params[0] || !params[1])
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
-	r = read_run(worker->db, DB_job_read, params, &rows, reterr_fault);
+	r = read_run(worker_db(worker), DB_job_read, params, &rows,
+		     reterr_fault);
 	if (r < 0)
 		return r;
 	if (db_rows(rows) == 0)
@@ -336,7 +337,7 @@ static int show_jobs(struct worker *worker, const char *id, struct arena *arena,
 	bool any_cancelling = false;
 	int r;
 
-	r = read_run(worker->db, DB_execution_jobs_read, &id, &rows,
+	r = read_run(worker_db(worker), DB_execution_jobs_read, &id, &rows,
 		     reterr_fault);
 	if (r < 0)
 		return r;
@@ -379,7 +380,7 @@ int show_execution(struct worker *worker, const struct request *request,
 
 	if (!text_is_uuid(id))
 		return SHOW_E_NOT_FOUND;
-	r = read_run(worker->db, DB_execution_read, params, &rows,
+	r = read_run(worker_db(worker), DB_execution_read, params, &rows,
 		     reterr_fault);
 	if (r < 0)
 		return r;

@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/flow/read.h"
+#include "fcgi/exchange.h"
 #include "fcgi/fresh.h"
 
 #include <errno.h>
@@ -111,8 +112,11 @@ static int refresh(struct webhook_keys *keys, struct db *db, bool missed,
 {
 	int r;
 
+	if (missed)
+		exchange_may_wait();
 	if (!fresh_due(&keys->fresh, missed, clock_monotonic_ms()))
 		return 0;
+	exchange_may_wait();
 	/* In place before those who wait for it are told: a webhook that came
 	 * at the same moment would else be judged by the old keys. */
 	r = read_keys(keys, db, reterr_fault);

@@ -11,20 +11,25 @@
 
 #include <dirent.h>
 #include <malloc.h>
+#include <semaphore.h>
 #include <stdlib.h>
 
 enum {
 	BODY_MOST = 256 * 1024,
+	MANY = 32, /* more than a thread takes at once */
 	ROUNDS = 300,
 	/* What malloc may keep of its own after so many rounds. */
 	GROWTH_BYTES = 8 * 1024,
 };
 
 static _Atomic int calls, forged_calls;
+static sem_t go_on;
 static struct wire wire;
 static struct loop loop;
 
-/* "/forged" is what must never be asked; "/early" does not want its body. */
+/* "/forged" is what must never be asked; "/early" does not want its body;
+ * "/wait" goes on when it is told to, and lets others look for requests
+ * meanwhile; "/hang" does not. */
 static void serve(void *context, size_t thread, struct exchange *exchange)
 {
 	const struct request *request = exchange_request(exchange);
@@ -34,6 +39,11 @@ static void serve(void *context, size_t thread, struct exchange *exchange)
 	(void)thread;
 	calls++;
 	forged_calls += strcmp(request->path, "/forged") == 0;
+	if (strcmp(request->path, "/wait") == 0)
+		exchange_may_wait();
+	if (strcmp(request->path, "/wait") == 0 ||
+	    strcmp(request->path, "/hang") == 0)
+		assert_int_equal(sem_wait(&go_on), 0);
 	if (strcmp(request->path, "/early") != 0)
 		reply.status = exchange_read_body(exchange, BODY_MOST) == 0
 				       ? 200
@@ -47,6 +57,7 @@ static int start(void **state)
 
 	(void)state;
 	calls = forged_calls = 0;
+	(void)sem_init(&go_on, 0, 0);
 	loop_listen(&loop);
 	options = loop_options(&loop, serve, NULL);
 	options.connections_max = 1000;
@@ -59,6 +70,9 @@ static int start(void **state)
 static int end(void **state)
 {
 	(void)state;
+	/* A test that failed may have left some that wait. */
+	for (int i = 0; i < 2 * MANY; i++)
+		(void)sem_post(&go_on);
 	loop_end(&loop);
 	return 0;
 }
@@ -254,6 +268,84 @@ static void requests_sent_at_once_are_served_one_by_one(void **state)
 	check_nobody_is_left();
 }
 
+/* ---- requests that wait ------------------------------------------------- */
+
+static int ask(const char *path)
+{
+	int fd = loop_connect(&loop);
+
+	wire.size = 0;
+	wire_get(&wire, path);
+	loop_send(fd, &wire);
+	return fd;
+}
+
+static void check_answers(int fd)
+{
+	CHECK_NUMBER("answer", loop_answer(&loop, fd, NULL, 0), 200);
+	close(fd);
+}
+
+/* A moment after the answers are there. */
+static void check_gets_on(void)
+{
+	int64_t until_ms = clock_monotonic_ms() + LOOP_WAIT_MS;
+
+	while (accept_figures(loop.accept).stuck_ms > 0 &&
+	       clock_monotonic_ms() < until_ms)
+		(void)loop_wait(&loop, loop.listen_fd, 20);
+	CHECK_NUMBER("stuck", (int)accept_figures(loop.accept).stuck_ms, 0);
+}
+
+static void a_request_that_waits_lets_others_be_found(void **state)
+{
+	int waits, others[MANY];
+
+	(void)state;
+	waits = ask("/wait");
+	for (size_t i = 0; i < COUNT_OF(others); i++)
+		others[i] = ask("/");
+	for (size_t i = 0; i < COUNT_OF(others); i++)
+		check_answers(others[i]);
+	check_gets_on();
+	(void)sem_post(&go_on);
+	check_answers(waits);
+	check_nobody_is_left();
+}
+
+/* All that come in one wake-up, some of which wait: as many threads as there
+ * are serve them, and none is forgotten. */
+static void what_one_thread_has_found_others_serve(void **state)
+{
+	int hangs = ask("/hang"), waits[MANY];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(waits); i++)
+		waits[i] = ask("/wait");
+	for (size_t i = 0; i < COUNT_OF(waits) + 1; i++)
+		(void)sem_post(&go_on);
+	check_answers(hangs);
+	for (size_t i = 0; i < COUNT_OF(waits); i++)
+		check_answers(waits[i]);
+	check_nobody_is_left();
+}
+
+/* Other threads are free, and still nobody serves. */
+static void a_thread_that_hangs_is_seen(void **state)
+{
+	int64_t until_ms = clock_monotonic_ms() + LOOP_WAIT_MS;
+	int fd = ask("/hang");
+
+	(void)state;
+	while (accept_figures(loop.accept).stuck_ms == 0 &&
+	       clock_monotonic_ms() < until_ms)
+		(void)loop_wait(&loop, fd, 20);
+	CHECK("stuck", accept_figures(loop.accept).stuck_ms > 0);
+	(void)sem_post(&go_on);
+	check_answers(fd);
+	check_gets_on();
+}
+
 /* ---- every byte --------------------------------------------------------- */
 
 static void put_post(const char *path)
@@ -405,6 +497,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_LOOP(a_record_that_is_not_the_body_s_ends_the_connection),
 		IN_LOOP(requests_sent_at_once_are_served_one_by_one),
+		IN_LOOP(a_request_that_waits_lets_others_be_found),
+		IN_LOOP(what_one_thread_has_found_others_serve),
+		IN_LOOP(a_thread_that_hangs_is_seen),
 		IN_LOOP(a_request_may_come_in_two_pieces_cut_anywhere),
 		IN_LOOP(a_peer_that_hangs_up_anywhere_leaves_nothing),
 		IN_LOOP(a_peer_that_falls_silent_anywhere_is_left),
