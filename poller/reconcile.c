@@ -48,9 +48,11 @@ static int64_t most_ms(const struct work *work)
 	return work->poller->conf->reconcile_s * 1000;
 }
 
-static bool is_over(const struct work *work)
+/* What may yet tell is waited for until the deadline. */
+static bool is_over(const struct work *work, bool heard)
 {
-	return work->deadline_passed || work->unknown_age_ms >= most_ms(work);
+	return work->deadline_passed ||
+	       (heard && work->unknown_age_ms >= most_ms(work));
 }
 
 static void give_up(struct work *work)
@@ -77,6 +79,7 @@ void reconcile_wait(struct work *work, const struct provider_event *event)
 {
 	enum job_event kind = event->kind == JOB_NO_ANSWER ? JOB_NO_ANSWER
 							   : JOB_NOT_FOUND_YET;
+	bool heard = kind == JOB_NOT_FOUND_YET || work->unclear;
 	int64_t confirm_ms = work->poller->conf->cancel_confirm_s * 1000 -
 			     work->cancel_age_ms;
 	struct move move;
@@ -85,13 +88,14 @@ void reconcile_wait(struct work *work, const struct provider_event *event)
 		be_absent(work);
 		return;
 	}
-	if (is_over(work)) {
+	if (is_over(work, heard)) {
 		give_up(work);
 		return;
 	}
 	move = work_move(work, kind);
 	move.quiet = true;
-	move.due_ms = reconcile_delay_ms(work->unknown_age_ms, most_ms(work));
+	move.due_ms = reconcile_delay_ms(work->unknown_age_ms,
+					 heard ? most_ms(work) : INT64_MAX);
 	if (event->retry_after_ms > move.due_ms)
 		move.due_ms =
 			backoff_delay_ms(FIRST_MS, FIRST_MS, 0,
@@ -125,6 +129,13 @@ static void ask_later(struct work *work)
 	};
 
 	reconcile_wait(work, &event);
+}
+
+/* The answer leaves open which one it is, or whether it is there at all. */
+static void stay_unclear(struct work *work)
+{
+	work->unclear = !arena_failed(work->arena);
+	ask_later(work);
 }
 
 /* ---- the list ------------------------------------------------------------ */
@@ -173,7 +184,7 @@ static void take_found(struct work *work, const struct provider_event *event)
 		if (event->kind == JOB_RENDERED)
 			adopt(work, event);
 		else
-			ask_later(work);
+			stay_unclear(work);
 		return;
 	}
 	taken = is_taken(work, event->provider_job_id);
@@ -221,7 +232,7 @@ static void end_list(struct work *work, const struct provider_event *event)
 		take_found(work, event);
 	} else if (is_found(event) || work->settled) {
 		/* Which of two it is cannot be told. */
-		ask_later(work);
+		stay_unclear(work);
 	} else if (event->kind == JOB_NOT_FOUND_YET && work->candidate) {
 		/* Its page again, for what else it says. */
 		work->settled = true;
@@ -246,7 +257,7 @@ static void on_list(const struct http_result *result, void *userdata)
 	else if (work->pages >= PAGES_MOST ||
 		 (is_found(&event) && !keep_candidate(work, &event)))
 		/* A list without an end, or with two, proves nothing. */
-		ask_later(work);
+		stay_unclear(work);
 	else
 		send_list(work, event.cursor);
 }

@@ -7,8 +7,9 @@
 /*
  * Starts nobody knows about: looked for in the provider's list after 15 s,
  * after a minute, then every five, while its webhook may still tell. What is
- * not found in RECONCILE_S fails as "may have been billed"; it is never
- * started again by itself.
+ * not found in RECONCILE_S fails as "may have been billed", but while the
+ * provider cannot be asked only at the job's deadline; it is never started
+ * again by itself.
  */
 
 /* Begin with a job in "start_unknown". */
@@ -21,7 +22,8 @@ void reconcile_wait(struct work *work, const struct provider_event *event);
  * When to look next.
  *
  * @age_ms   since the start was lost
- * @most_ms  RECONCILE_S: a look falls there in any case
+ * @most_ms  RECONCILE_S: a look falls there in any case; INT64_MAX once that
+ *	     is over and nobody could be asked
  *
  * @return milliseconds from now, at least RECONCILE_LEAST_MS
  */

@@ -82,6 +82,7 @@ struct work {
 	const char *candidate; /* the id of one that may be ours; or NULL */
 	const char *candidate_page; /* where it is */
 	bool settled;		    /* no other page has another */
+	bool unclear; /* it was answered, and does not tell which it is */
 
 	/* outbox.c */
 	struct move move;

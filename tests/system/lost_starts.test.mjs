@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 
 import { clip, makers, still, veo } from "./jobs.mjs";
+import { until } from "./stack.mjs";
 import { hardlyPolled, noBreaker, suite } from "./suite.mjs";
 
 const withUnknown = (events) => events.some((e) => e.to === "start_unknown");
@@ -152,6 +153,43 @@ suite("starts lost, the list is odd", {
 				await stack.start(job);
 			await stack.check(id);
 		}, 150);
+});
+
+suite("starts lost, the list is away", { settings: noBreaker }, (test) => {
+	test("nobody is given up who may yet be found", async (stack) => {
+		const sim = {
+			start: { drop: "after", times: 1 },
+			webhook: { drop: true },
+		};
+		const look = () => stack.sql(`UPDATE execution_jobs
+			   SET next_poll_at = now(),
+			       unknown_since = now() - interval '5 hours'
+			 WHERE status = 'start_unknown'`);
+
+		await stack.control({ all: { list: { status: 503 } } });
+		const { id, ids } = await stack.submit([
+			still("a", sim),
+			clip("b", sim),
+			veo("c", sim),
+		]);
+
+		for (const job of Object.values(ids))
+			await stack.jobIn(job, "start_unknown");
+		await look();
+		for (const job of Object.values(ids)) {
+			await until(async () => (await stack.query(`SELECT
+				poll_attempts FROM execution_jobs
+				WHERE id = '${job}'`))[0].poll_attempts > 0,
+			"a look in vain");
+			await stack.jobIn(job, "start_unknown");
+		}
+		await stack.control({ all: { list: null } });
+		await look();
+		await stack.executionEnded(id, "completed");
+		for (const job of Object.values(ids))
+			await stack.start(job);
+		await stack.check(id);
+	});
 });
 
 suite("starts lost, nobody tells", {

@@ -23,6 +23,7 @@ static void looks_fall_where_they_were_promised(void **state)
 		{ "at the end", MOST, MOST, RECONCILE_LEAST_MS },
 		{ "long after the end", 2 * MOST, MOST, RECONCILE_LEAST_MS },
 		{ "an end before the first", 0, 10 * S, 10 * S },
+		{ "without an end", MOST, INT64_MAX, 60 * S },
 	};
 
 	(void)state;
