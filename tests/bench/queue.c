@@ -253,9 +253,15 @@ static struct move make_move(const struct worker *worker,
 		move.lease_ms = LEASE_MS;
 		break;
 	case JOB_ACCEPTED:
-		move.due_ms = 30000;
+		move.due_ms = 0; /* asked about next */
 		move.start_outcome = "accepted";
 		move.provider_job_id = held->id; /* unique, as theirs are */
+		break;
+	case JOB_PROGRESS: /* of a question: still the same */
+		move.quiet = true;
+		move.due_ms = 30000;
+		move.poll_attempts = 1;
+		move.start_failures = 0;
 		break;
 	case JOB_RENDERED: /* a webhook: from outside */
 		move.claim = MOVE_ANY;
@@ -349,6 +355,8 @@ static const struct step steps[] = {
 	{ "claim", run_claim, JOB_QUEUED, 0 },
 	{ "start", run_move, JOB_QUEUED, JOB_START },
 	{ "accepted", run_move, JOB_STARTING, JOB_ACCEPTED },
+	{ "claim to ask", run_claim, JOB_PROCESSING, 0 },
+	{ "asked", run_move, JOB_PROCESSING, JOB_PROGRESS },
 	{ "rendered", run_move, JOB_PROCESSING, JOB_RENDERED },
 	{ "claim to store", run_claim, JOB_STORING, 0 },
 	{ "complete", run_move, JOB_STORING, JOB_STORED },

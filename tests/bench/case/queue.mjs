@@ -18,12 +18,14 @@ const JOBS = 20000; // of a run in batches
 const SINGLES = 3000; // of a run one by one
 const build = path.resolve(root, process.env.BUILD ?? "build");
 
-const moves = ["start", "accepted", "rendered", "complete"];
+const moves = ["start", "accepted", "asked", "rendered", "complete"];
 const names = {
 	insert: "insert, 1,000 a call",
 	claim: "claim, 500 a call",
 	start: "queued → starting",
 	accepted: "starting → processing",
+	"claim to ask": "claim what renders",
+	asked: "still processing",
 	rendered: "processing → storing",
 	"claim to store": "claim what is to be stored",
 	complete: "complete",
@@ -190,7 +192,7 @@ export default async function measure(bench) {
 	});
 	const rows = (ours, limits, title) => Object.keys(names).map((step) =>
 		row(title(step), runs[ours].map((one) => one[step]),
-			runs[limits].map((one) => one[step === "claim to store"
+			runs[limits].map((one) => one[step.startsWith("claim")
 				? "claim" : moves.includes(step)
 					? "complete" : step])));
 
