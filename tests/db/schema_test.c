@@ -143,6 +143,12 @@ static void a_column_holds_what_it_may(void **state)
 		    "cancel_at = now(), provider_job_id = NULL" } },
 		{ "job_dependencies", "parent_id", { "child_id = parent_id" } },
 	};
+	static const char *const files[] = {
+		"0, repeat('0a', 32)",	     "1, repeat('0A', 32)",
+		"1, repeat('0g', 32)",	     "1, repeat('0', 63)",
+		"1, repeat('0', 65)",	     "1, repeat('0', 63) || ' '",
+		"1, ' ' || repeat('0', 63)",
+	};
 	struct made made;
 	char sql[256];
 
@@ -165,6 +171,14 @@ static void a_column_holds_what_it_may(void **state)
 		       "attempt, event) VALUES ('%s', '', 1, 'rendered')",
 		       made.job);
 	refused(sql);
+	for (size_t i = 0; i < COUNT_OF(files); i++) {
+		(void)snprintf(sql, sizeof(sql),
+			       "INSERT INTO media (job_id, attempt, index, "
+			       "key, url, content_type, bytes, sha256) VALUES "
+			       "('%s', 1, 0, 'k', 'u', 'image/png', %s)",
+			       made.job, files[i]);
+		refused(sql);
+	}
 	fixture_check_invariants();
 }
 
