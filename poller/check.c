@@ -150,6 +150,8 @@ static void ended(struct work *work, const struct provider_event *event)
 		return;
 	if (!move.provider_job_id)
 		move.provider_job_id = work->job.provider_job_id;
+	if (work->job.state == JOB_PROCESSING && !move.provider_ref)
+		forget_known(work, &move);
 	if (event->kind == JOB_RENDERED && work->cancel_requested)
 		move.detail = "it was done before it could be cancelled";
 	work_send(work, &move, NULL);

@@ -163,6 +163,7 @@ static int read_row(struct db_row *row, struct work *work,
 	work->cancel_requested = db_row_bool(row, "cancel_requested");
 	work->cancel_tried = db_row_bool(row, "cancel_tried");
 	work->deadline_passed = db_row_bool(row, "deadline_passed");
+	work->childless = db_row_bool(row, "childless");
 	r = db_row_end(row, reterr_fault);
 	if (r < 0)
 		return r;
@@ -300,6 +301,7 @@ struct move work_move(const struct work *work, enum job_event event)
 	move.claim = work->claim;
 	move.saw_cancel = work->cancel_requested;
 	move.attempt = work->job.attempt;
+	move.childless = work->childless;
 	return move;
 }
 

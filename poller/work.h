@@ -61,6 +61,7 @@ struct work {
 	bool cancel_requested;
 	bool cancel_tried;
 	bool deadline_passed;
+	bool childless; /* see struct move */
 
 	/* work.c */
 	struct work *next, *previous;

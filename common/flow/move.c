@@ -408,20 +408,33 @@ static int write_asked(const struct run *run, size_t count,
 
 /* ---- running ------------------------------------------------------------ */
 
-static bool ends(const struct move *move)
-{
-	return job_is_terminal(move->was) || job_is_terminal(move->becomes);
-}
+/* Parts of job_move. */
+enum {
+	PART_ENDS = 1,
+	PART_DEPENDENTS = 2,
+	PART_SLOTS = 4, /* and the inbox */
+	PART_STARTS = 8,
+	PART_AGAIN = 16, /* and sets */
+	PART_ALL = 31,
+};
 
-/* Is there something for the job's slot, its paid starts or the inbox, or for
- * dependents that were told before? A job holds a slot from when it is claimed
- * to be started until it is rendered. */
-static bool reaches_further(const struct move *move)
+/* What has to be done beside the job's own row. A job holds a slot from when it
+ * is claimed to be started until it is rendered. */
+static unsigned parts_of(const struct move *move)
 {
-	return move->was == JOB_QUEUED || job_may_render(move->was) ||
-	       job_may_render(move->becomes) || job_is_terminal(move->was) ||
-	       move->start_outcome || move->provider_job_id || move->stray ||
-	       move->delivery_key;
+	unsigned parts = 0;
+
+	if (job_is_terminal(move->was))
+		return PART_ALL;
+	if (job_is_terminal(move->becomes))
+		parts |= PART_ENDS | (move->childless ? 0 : PART_DEPENDENTS);
+	if (move->was == JOB_QUEUED || job_may_render(move->was) ||
+	    job_may_render(move->becomes) || move->delivery_key)
+		parts |= PART_SLOTS;
+	if (move->becomes == JOB_STARTING || move->start_outcome ||
+	    move->provider_job_id || move->provider_ref || move->stray)
+		parts |= PART_STARTS;
+	return parts;
 }
 
 /* The statement, or a form of it without the parts that these moves do not
@@ -429,15 +442,24 @@ static bool reaches_further(const struct move *move)
 static enum db_query statement_for(const struct run *run, size_t first,
 				   size_t count)
 {
-	bool any_ends = run->all_or_none, further = run->all_or_none;
+	static const struct {
+		enum db_query query;
+		unsigned parts;
+	} forms[] = {
+		{ DB_job_move_on, PART_SLOTS | PART_STARTS },
+		{ DB_job_move_last, PART_ENDS },
+		{ DB_job_move_end, PART_ENDS | PART_DEPENDENTS },
+		{ DB_job_move_told, PART_ENDS | PART_DEPENDENTS | PART_SLOTS },
+	};
+	unsigned parts = run->all_or_none ? PART_ALL : 0;
 
-	for (size_t i = first; i < first + count; i++) {
-		any_ends = any_ends || ends(&run->moves[i]);
-		further = further || reaches_further(&run->moves[i]);
+	for (size_t i = first; i < first + count; i++)
+		parts |= parts_of(&run->moves[i]);
+	for (size_t i = 0; i < COUNT_OF(forms); i++) {
+		if ((parts & ~forms[i].parts) == 0)
+			return forms[i].query;
 	}
-	return !any_ends ? DB_job_move_on
-	       : further ? DB_job_move
-			 : DB_job_move_end;
+	return DB_job_move;
 }
 
 static int run_once(const struct run *run, size_t first, size_t count,

@@ -56,7 +56,8 @@ struct move {
 	const char *delivery_key; /* of a webhook, for the inbox */
 	bool cancel;		  /* remember that cancelling was asked for */
 	bool cancel_tried;
-	bool stray; /* cancel this attempt's start at its provider */
+	bool childless; /* it is known that no job depends on this one */
+	bool stray;	/* cancel this attempt's start at its provider */
 	bool restart_if_absent;
 	int32_t poll_attempts; /* MOVE_KEEP and so on */
 	int32_t start_failures;

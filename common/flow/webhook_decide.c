@@ -43,6 +43,11 @@ static int decide_event(const struct conf *conf,
 	 * can, so the job is due at once. */
 	if (ret->becomes == JOB_PROCESSING && ret->was != JOB_PROCESSING)
 		ret->saw_cancel = false;
+	/* What rendered is known by its id in the job's row and its start's. */
+	if (target->state == JOB_PROCESSING && target->known_id &&
+	    ret->provider_job_id && !ret->provider_ref &&
+	    strcmp(ret->provider_job_id, target->known_id) == 0)
+		ret->provider_job_id = NULL;
 	item->wake = ret->becomes != target->state;
 	ret->delivery_key = item->delivery_key;
 	return DECIDED_MOVE;

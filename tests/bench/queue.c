@@ -55,6 +55,7 @@ struct options {
 struct held {
 	char id[UUID_SIZE];
 	int64_t claim;
+	bool childless;
 };
 
 struct worker {
@@ -196,6 +197,7 @@ static void hold(struct worker *worker, const PGresult *rows,
 		struct fault fault = { "" };
 
 		held->claim = db_row_int64(&row, "claim");
+		held->childless = db_row_bool(&row, "childless");
 		if (db_row_end(&row, &fault) < 0)
 			return complain(worker, "claim", fault.text);
 		if (worker->held_count == (size_t)worker->options->jobs)
@@ -247,6 +249,7 @@ static struct move make_move(const struct worker *worker,
 		move_init(held->id, step->event, step->was, decision);
 
 	move.claim = held->claim;
+	move.childless = held->childless;
 	move.attempt = step->event == JOB_START ? 0 : 1;
 	switch (step->event) {
 	case JOB_START:

@@ -237,6 +237,25 @@ static void a_dead_pollers_queued_jobs_give_their_slots_back(void **state)
 			 2);
 }
 
+/* Whoever stores its result need not look. */
+static void a_claim_says_whether_nobody_waits(void **state)
+{
+	const struct edge edge = { 0, 1 };
+	struct claimed claimed[2];
+	struct pipeline one;
+
+	(void)state;
+	fixture_submit(db, "family", "fail",
+		       &(const struct shape){ 3, &edge, 1 }, &one);
+	for (size_t i = 0; i < 3; i += 2)
+		fixture_bring(db, one.job[i], "family", JOB_STORING);
+	assert_int_equal(
+		fixture_claim(db, "family", "storing", 2, 60000, claimed), 2);
+	for (size_t i = 0; i < 2; i++)
+		CHECK_NUMBER(claimed[i].id, claimed[i].childless,
+			     strcmp(claimed[i].id, one.job[2]) == 0);
+}
+
 static int64_t overdue(void)
 {
 	static const char *const params[] = { "100" };
@@ -392,6 +411,7 @@ int main(void)
 		cmocka_unit_test(a_breaker_opens_probes_and_closes),
 		cmocka_unit_test(
 			a_dead_pollers_queued_jobs_give_their_slots_back),
+		cmocka_unit_test(a_claim_says_whether_nobody_waits),
 		cmocka_unit_test(
 			what_no_lane_can_take_is_found_when_its_time_is_over),
 		cmocka_unit_test(a_wrong_slot_counter_is_repaired),

@@ -184,6 +184,7 @@ size_t fixture_claim(struct db *db, const char *provider, const char *state,
 		struct db_row row = db_row(rows, i, arena);
 
 		ret[i].claim = db_row_int64(&row, "claim");
+		ret[i].childless = db_row_bool(&row, "childless");
 		(void)snprintf(ret[i].id, sizeof(ret[i].id), "%s",
 			       db_row_text(&row, "id"));
 		(void)snprintf(ret[i].state, sizeof(ret[i].state), "%s",

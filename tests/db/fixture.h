@@ -58,6 +58,7 @@ struct claimed {
 	char id[UUID_SIZE];
 	int64_t claim;
 	char state[16];
+	bool childless;
 };
 
 /* Claim up to "most" jobs of a lane. @return how many */

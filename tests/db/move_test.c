@@ -347,6 +347,99 @@ static void a_question_is_written_like_a_move(void **state)
 	free(text[1]);
 }
 
+/* Where a move leaves something, without what differs between two jobs. */
+static const char *const traces[] = {
+	"SELECT to_jsonb(job) - '{id, execution_id, provider_job_id, "
+	"created_at, started_at, deadline_at, next_poll_at, "
+	"completed_at}'::text[] || jsonb_build_object('due', next_poll_at IS "
+	"NOT NULL, 'ended', completed_at IS NOT NULL) FROM execution_jobs AS "
+	"job WHERE id = '%s'",
+	"SELECT jsonb_agg(to_jsonb(line) - '{id, job_id, at}'::text[] ORDER "
+	"BY id) FROM job_events AS line WHERE job_id = '%s'",
+	"SELECT jsonb_agg(to_jsonb(file) - '{job_id, created_at}'::text[]) "
+	"FROM media AS "
+	"file WHERE job_id = '%s'",
+	"SELECT jsonb_agg(to_jsonb(inbox) - '{job_id, received_at}'::text[]) "
+	"FROM "
+	"webhook_inbox AS inbox WHERE job_id = '%s'",
+	"SELECT to_jsonb(start) - '{job_id, provider_job_id, started_at, "
+	"answered_at}'::text[] FROM job_starts AS start WHERE job_id = '%s'",
+	"SELECT to_jsonb(execution) - '{id, created_at, completed_at}'::text[] "
+	"FROM executions AS execution JOIN execution_jobs AS job ON "
+	"execution.id = execution_id WHERE job.id = '%s'",
+	"SELECT jsonb_agg(jsonb_build_array(child.status, child.version, "
+	"child.needs_left, child.error_code, child.next_poll_at IS NULL)) FROM "
+	"job_dependencies JOIN execution_jobs AS child ON child.id = child_id "
+	"WHERE parent_id = '%s'",
+	"SELECT in_use FROM providers AS provider JOIN execution_jobs AS job "
+	"ON provider = provider.name WHERE job.id = '%s'",
+};
+
+/* One move, by the form of the statement that is made for it, or by the whole,
+ * which takes sets. */
+static void end_by(const char *id, enum job_state was, enum job_event event,
+		   bool childless, bool whole)
+{
+	struct move move = fixture_move(id, was, event, MOVE_ANY);
+	struct move_result result;
+	struct fault fault = { "" };
+
+	move.childless = childless;
+	if (was == JOB_PROCESSING)
+		move.delivery_key = "d1";
+	assert_int_equal(
+		moves_apply(db, &(const struct move_batch){ &move, 1, whole },
+			    fixture_arena(), &result, NULL, &fault),
+		0);
+	assert_int_equal(result.outcome, MOVE_DONE);
+}
+
+static void a_short_form_writes_what_the_whole_does(void **state)
+{
+	static const struct {
+		const char *what;
+		enum job_state was;
+		enum job_event event;
+		size_t jobs; /* the second depends on the first */
+	} cases[] = {
+		{ "the last", JOB_STORING, JOB_STORED, 1 },
+		{ "the last, failed", JOB_STORING, JOB_STORE_FAILED, 1 },
+		{ "one that others wait for", JOB_STORING, JOB_STORED, 2 },
+		{ "failed by webhook", JOB_PROCESSING, JOB_PROVIDER_FAILED, 1 },
+		{ "... others wait", JOB_PROCESSING, JOB_PROVIDER_FAILED, 2 },
+	};
+
+	(void)state;
+	fixture_sql("INSERT INTO providers (name, max_concurrent) "
+		    "VALUES ('forms', 9)");
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const struct edge edge = { 0, 1 };
+		const struct shape shape = { cases[i].jobs, &edge,
+					     cases[i].jobs - 1 };
+		struct pipeline by[2];
+
+		for (size_t k = 0; k < 2; k++) {
+			fixture_submit(db, "forms", "fail", &shape, &by[k]);
+			fixture_bring(db, by[k].job[0], "forms", cases[i].was);
+			end_by(by[k].job[0], cases[i].was, cases[i].event,
+			       cases[i].jobs == 1, k == 1);
+			/* Or the next claim would take what was released. */
+			fixture_sql("UPDATE execution_jobs SET next_poll_at = "
+				    "now() + interval '1 hour' WHERE provider "
+				    "= 'forms' AND status = 'queued'");
+		}
+		for (size_t k = 0; k < COUNT_OF(traces); k++) {
+			char *shorter = fixture_text(traces[k], by[0].job[0]);
+			char *whole = fixture_text(traces[k], by[1].job[0]);
+
+			CHECK_TEXT(cases[i].what, shorter, whole);
+			free(shorter);
+			free(whole);
+		}
+	}
+	fixture_check_invariants();
+}
+
 static void a_question_obeys_claim_cancel_and_deadline(void **state)
 {
 	static const char due[] = "SELECT round(extract(epoch FROM "
@@ -428,6 +521,7 @@ int main(void)
 		cmocka_unit_test(two_moves_of_one_job_do_not_both_win),
 		cmocka_unit_test(asking_to_cancel_leaves_a_lease_alone),
 		cmocka_unit_test(a_question_is_written_like_a_move),
+		cmocka_unit_test(a_short_form_writes_what_the_whole_does),
 		cmocka_unit_test(a_question_obeys_claim_cancel_and_deadline),
 		cmocka_unit_test(
 			what_is_to_be_cancelled_does_not_wait_for_its_turn),

@@ -61,7 +61,8 @@ static void a_new_move_changes_nothing_but_the_state(void **state)
 	assert_null(move.billed);
 	assert_null(move.delivery_key);
 	assert_false(move.quiet || move.saw_cancel || move.cancel ||
-		     move.cancel_tried || move.stray || move.restart_if_absent);
+		     move.cancel_tried || move.stray || move.childless ||
+		     move.restart_if_absent);
 }
 
 /* ---- by which statement -------------------------------------------------- */
@@ -126,7 +127,8 @@ static void a_move_is_written_by_the_statement_that_reaches_as_far(void **state)
 		const char *name;
 		enum job_state was;
 		enum job_event event;
-		char also; /* an Outcome, an Id, a Stray, a Delivery of it */
+		char also; /* an Outcome, an Id, a Stray, a Delivery of it,
+			      Childless */
 		bool set;
 		enum db_query want;
 	} cases[] = {
@@ -136,12 +138,14 @@ static void a_move_is_written_by_the_statement_that_reaches_as_far(void **state)
 		{ "rendered, by webhook", JOB_PROCESSING, JOB_RENDERED, 'D', false, DB_job_move_on },
 		{ "is released", JOB_WAITING, JOB_RELEASED, 0, false, DB_job_move_on },
 		{ "is stored", JOB_STORING, JOB_STORED, 0, false, DB_job_move_end },
+		{ "... and nobody waits for it", JOB_STORING, JOB_STORED, 'C', false, DB_job_move_last },
 		{ "cannot be stored", JOB_STORING, JOB_STORE_FAILED, 0, false, DB_job_move_end },
 		{ "ends before it was due", JOB_WAITING, JOB_CANCEL, 0, false, DB_job_move_end },
-		{ "ends where it may have a slot", JOB_QUEUED, JOB_CANCEL, 0, false, DB_job_move },
-		{ "ends while it renders", JOB_PROCESSING, JOB_PROVIDER_FAILED, 0, false, DB_job_move },
-		{ "ends while its start is lost", JOB_START_UNKNOWN, JOB_GAVE_UP, 0, false, DB_job_move },
-		{ "ends by webhook", JOB_STORING, JOB_CANCEL, 'D', false, DB_job_move },
+		{ "ends where it may have a slot", JOB_QUEUED, JOB_CANCEL, 0, false, DB_job_move_told },
+		{ "ends while it renders", JOB_PROCESSING, JOB_PROVIDER_FAILED, 0, false, DB_job_move_told },
+		{ "... and nobody waits for it", JOB_PROCESSING, JOB_PROVIDER_FAILED, 'C', false, DB_job_move_told },
+		{ "ends while its start is lost", JOB_START_UNKNOWN, JOB_GAVE_UP, 0, false, DB_job_move_told },
+		{ "ends by webhook", JOB_STORING, JOB_CANCEL, 'D', false, DB_job_move_told },
 		{ "ends, and its start was accepted", JOB_STORING, JOB_CANCEL, 'O', false, DB_job_move },
 		{ "ends, and its id is known", JOB_STORING, JOB_CANCEL, 'I', false, DB_job_move },
 		{ "ends, and is to be stopped there", JOB_STORING, JOB_CANCEL, 'S', false, DB_job_move },
@@ -162,6 +166,7 @@ static void a_move_is_written_by_the_statement_that_reaches_as_far(void **state)
 		move.start_outcome = cases[i].also == 'O' ? "accepted" : NULL;
 		move.provider_job_id = cases[i].also == 'I' ? "p" : NULL;
 		move.stray = cases[i].also == 'S';
+		move.childless = cases[i].also == 'C';
 		CHECK_NUMBER(cases[i].name,
 			     apply(&db, &move, 1, cases[i].set, &result), 0);
 		CHECK_NUMBER(cases[i].name, result.outcome, MOVE_DONE);
@@ -183,7 +188,7 @@ static void who_reaches_furthest_decides_for_the_batch(void **state)
 	(void)state;
 	db.job[1].state = JOB_STARTING;
 	CHECK_NUMBER("apply", apply(&db, moves, 2, false, results), 0);
-	CHECK_NUMBER("one ends, another has a slot", db.last, DB_job_move);
+	CHECK_NUMBER("one ends, another has a slot", db.last, DB_job_move_told);
 	CHECK_NUMBER("statements", db.statements, 1);
 	server_done(&db);
 }

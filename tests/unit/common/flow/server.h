@@ -278,6 +278,8 @@ static inline json_t *server_answer(struct db *db, enum db_query query,
 	case DB_job_move:
 	case DB_job_move_on:
 	case DB_job_move_end:
+	case DB_job_move_last:
+	case DB_job_move_told:
 		return server_move(db, params);
 	default:
 		if (db->rows)
