@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/flow/move.h"
 
+#include "common/flow/json_out.h"
 #include "common/io/log.h"
 #include "common/model/json_text.h"
+#include "common/model/limits.h"
 
 #include <errno.h>
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -14,6 +15,7 @@ enum {
 	/* A deadlock is undone for one of the two at once; more rounds than
 	 * this mean that something else is wrong. */
 	TRIES_MOST = 5,
+	TEXT_MOST = 1024 * LIMIT_MIB, /* PostgreSQL takes no longer ones */
 };
 
 /* One moves_apply() under way. */
@@ -52,87 +54,84 @@ struct move move_init(const char *id, enum job_event event, enum job_state was,
 
 /* ---- a move as a JSON object ------------------------------------------- */
 
-static int set_text(json_t *object, const char *key, const char *text)
+/* What is not there is not said. */
+static void put_text(struct json_out *out, const char *key, const char *text)
 {
-	return text ? json_object_set_new(object, key, json_string(text)) : 0;
+	if (text)
+		json_out_member(out, key, text);
 }
 
-static int set_number(json_t *object, const char *key, int64_t number)
+static void put_number(struct json_out *out, const char *key, int64_t number)
 {
-	return number >= 0
-		       ? json_object_set_new(object, key, json_integer(number))
-		       : 0;
+	if (number >= 0)
+		json_out_member_int(out, key, number);
 }
 
-static int set_flag(json_t *object, const char *key, bool flag)
+static void put_flag(struct json_out *out, const char *key, bool flag)
 {
-	return flag ? json_object_set_new(object, key, json_true()) : 0;
+	if (!flag)
+		return;
+	json_out_key(out, key);
+	json_out_bool(out, true);
 }
 
 /* JSON text that a provider's answer was turned into. */
-static int set_json(json_t *object, const char *key, const char *text)
+static void put_json(struct json_out *out, const char *key, const char *text)
 {
-	return text ? json_object_set_new(
-			      object, key,
-			      json_loads(text, JSON_DECODE_ANY, NULL))
-		    : 0;
+	if (!text)
+		return;
+	json_out_key(out, key);
+	json_out_raw(out, text);
 }
 
-static json_t *decision_to_json(const struct move *move, size_t n)
+static void put_decision(struct json_out *out, const struct move *move,
+			 size_t n)
 {
-	json_t *object = json_object();
-
-	if (set_number(object, "n", (int64_t)n) < 0 ||
-	    set_text(object, "id", move->id) < 0 ||
-	    set_text(object, "event", job_event_name(move->event)) < 0 ||
-	    set_text(object, "was", job_state_name(move->was)) < 0 ||
-	    set_text(object, "becomes", job_state_name(move->becomes)) < 0 ||
-	    set_text(object, "why", move->why) < 0 ||
-	    set_text(object, "detail", move->detail) < 0 ||
-	    set_flag(object, "quiet", move->quiet) < 0 ||
-	    set_number(object, "claim", move->claim) < 0 ||
-	    set_number(object, "version", move->version) < 0 ||
-	    set_number(object, "due_ms", move->due_ms) < 0 ||
-	    set_number(object, "lease_ms",
-		       move->lease_ms > 0 ? move->lease_ms : -1) < 0 ||
-	    set_flag(object, "saw_cancel", move->saw_cancel) < 0)
-		return json_decref(object), NULL;
-	return object;
+	json_out_member_int(out, "n", (int64_t)n);
+	json_out_member(out, "id", move->id);
+	json_out_member(out, "event", job_event_name(move->event));
+	json_out_member(out, "was", job_state_name(move->was));
+	json_out_member(out, "becomes", job_state_name(move->becomes));
+	put_text(out, "why", move->why);
+	put_text(out, "detail", move->detail);
+	put_flag(out, "quiet", move->quiet);
+	put_number(out, "claim", move->claim);
+	put_number(out, "version", move->version);
+	put_number(out, "due_ms", move->due_ms);
+	put_number(out, "lease_ms", move->lease_ms > 0 ? move->lease_ms : -1);
+	put_flag(out, "saw_cancel", move->saw_cancel);
 }
 
-/* @return a new reference, or NULL for what is not UTF-8 or not JSON */
-static json_t *move_to_json(const struct move *move, size_t n)
+static void put_move(struct json_out *out, const struct move *move, size_t n)
 {
-	json_t *object = decision_to_json(move, n);
-
-	if (set_number(object, "attempt",
-		       move->attempt > 0 ? move->attempt : -1) < 0 ||
-	    set_text(object, "start_outcome", move->start_outcome) < 0 ||
-	    set_text(object, "provider_job_id", move->provider_job_id) < 0 ||
-	    set_json(object, "provider_ref", move->provider_ref) < 0 ||
-	    (move->progress >= 0 &&
-	     json_object_set_new(object, "progress",
-				 json_real(move->progress)) < 0) ||
-	    set_json(object, "output", move->output) < 0 ||
-	    set_json(object, "media_source", move->media_source) < 0 ||
-	    set_json(object, "media", move->media) < 0 ||
-	    set_text(object, "via", move->via) < 0 ||
-	    set_text(object, "error_code", move->error_code) < 0 ||
-	    set_text(object, "error_message", move->error_message) < 0 ||
-	    set_text(object, "billed", move->billed) < 0 ||
-	    set_text(object, "delivery_key", move->delivery_key) < 0 ||
-	    set_flag(object, "cancel", move->cancel) < 0 ||
-	    set_flag(object, "cancel_tried", move->cancel_tried) < 0 ||
-	    set_flag(object, "stray", move->stray) < 0 ||
-	    set_flag(object, "restart_if_absent", move->restart_if_absent) <
-		    0 ||
-	    set_number(object, "poll_attempts", move->poll_attempts) < 0 ||
-	    set_number(object, "start_failures", move->start_failures) < 0 ||
-	    set_number(object, "falters", move->falters) < 0 ||
-	    set_number(object, "store_failures", move->store_failures) < 0 ||
-	    set_number(object, "max_attempts", move->max_attempts) < 0)
-		return json_decref(object), NULL;
-	return object;
+	json_out_open(out, '{');
+	put_decision(out, move, n);
+	put_number(out, "attempt", move->attempt > 0 ? move->attempt : -1);
+	put_text(out, "start_outcome", move->start_outcome);
+	put_text(out, "provider_job_id", move->provider_job_id);
+	put_json(out, "provider_ref", move->provider_ref);
+	if (move->progress >= 0) {
+		json_out_key(out, "progress");
+		json_out_number(out, move->progress);
+	}
+	put_json(out, "output", move->output);
+	put_json(out, "media_source", move->media_source);
+	put_json(out, "media", move->media);
+	put_text(out, "via", move->via);
+	put_text(out, "error_code", move->error_code);
+	put_text(out, "error_message", move->error_message);
+	put_text(out, "billed", move->billed);
+	put_text(out, "delivery_key", move->delivery_key);
+	put_flag(out, "cancel", move->cancel);
+	put_flag(out, "cancel_tried", move->cancel_tried);
+	put_flag(out, "stray", move->stray);
+	put_flag(out, "restart_if_absent", move->restart_if_absent);
+	put_number(out, "poll_attempts", move->poll_attempts);
+	put_number(out, "start_failures", move->start_failures);
+	put_number(out, "falters", move->falters);
+	put_number(out, "store_failures", move->store_failures);
+	put_number(out, "max_attempts", move->max_attempts);
+	json_out_close(out, '}');
 }
 
 static void mark_bad(struct move_result *result, const char *why)
@@ -141,30 +140,70 @@ static void mark_bad(struct move_result *result, const char *why)
 	(void)fault_set(&result->fault, DB_E_DATA, "%s", why);
 }
 
-/* The moves from first on, as one text; what cannot be said is left out and
- * marked. *ret_text is for free(). */
-static int moves_to_text(const struct run *run, size_t first, size_t count,
-			 char **ret_text)
+/* Are the texts of strangers UTF-8, and is JSON one value, before they stand
+ * beside those of others?
+ *
+ * @return 0; -EBADMSG; -ENOMEM */
+static int check_texts(const struct move *move)
 {
-	json_t *array = json_array();
-	int r = 0;
+	const char *const texts[] = {
+		move->detail,	     move->provider_job_id, move->error_code,
+		move->error_message, move->delivery_key,
+	};
+	const char *const values[] = {
+		move->provider_ref,
+		move->output,
+		move->media_source,
+		move->media,
+	};
+	bool sound = true;
 
+	json_text_watch();
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		json_auto_t *text = texts[i] ? json_string(texts[i]) : NULL;
+
+		sound = sound && (text || !texts[i]);
+	}
+	for (size_t i = 0; i < COUNT_OF(values); i++) {
+		json_auto_t *value =
+			values[i] ? json_loads(values[i], JSON_DECODE_ANY, NULL)
+				  : NULL;
+
+		sound = sound && (value || !values[i]);
+	}
+	if (sound)
+		return 0;
+	return json_text_starved() ? -ENOMEM : -EBADMSG;
+}
+
+/* The moves from first on that are still to be written, as one text; what
+ * cannot be said is left out and marked.
+ *
+ * @return how many are in it, or -ENOMEM */
+static int put_moves(const struct run *run, size_t first, size_t count,
+		     struct json_out *out)
+{
+	int put = 0;
+
+	json_out_open(out, '[');
 	for (size_t i = first; i < first + count; i++) {
-		json_t *object = NULL;
+		int r;
 
 		if (run->results[i].outcome == MOVE_BAD || run->written[i])
 			continue;
-		json_text_watch();
-		object = move_to_json(&run->moves[i], i);
-		if (!object && !json_text_starved())
+		r = check_texts(&run->moves[i]);
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0) {
 			mark_bad(&run->results[i],
 				 "a text in it is not UTF-8 or not JSON");
-		else if (!object || json_array_append_new(array, object) < 0)
-			r = -ENOMEM;
+			continue;
+		}
+		put_move(out, &run->moves[i], i);
+		put++;
 	}
-	*ret_text = r == 0 ? json_dumps(array, JSON_COMPACT) : NULL;
-	json_decref(array);
-	return *ret_text ? 0 : -ENOMEM;
+	json_out_close(out, ']');
+	return put;
 }
 
 /* ---- what came back ----------------------------------------------------- */
@@ -465,17 +504,19 @@ static enum db_query statement_for(const struct run *run, size_t first,
 static int run_once(const struct run *run, size_t first, size_t count,
 		    struct fault *reterr_fault)
 {
+	_cleanup_(arena_freep) struct arena *arena = arena_new(TEXT_MOST);
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
-	char *text = NULL;
+	struct json_out out = json_out_init(arena);
+	const char *text;
 	int r;
 
-	r = moves_to_text(run, first, count, &text);
-	if (r < 0)
-		return fault_set(reterr_fault, r, "no memory for the moves");
-	if (strcmp(text, "[]") == 0) {
-		free(text);
+	r = arena ? put_moves(run, first, count, &out) : -ENOMEM;
+	if (r == 0)
 		return 0;
-	}
+	text = r > 0 ? json_out_end(&out, NULL) : NULL;
+	if (!text)
+		return fault_set(reterr_fault, -ENOMEM,
+				 "no memory for the moves");
 
 	const char *params[] = {
 		text,
@@ -486,7 +527,6 @@ static int run_once(const struct run *run, size_t first, size_t count,
 	};
 	r = db_run(run->db, statement_for(run, first, count), params, &rows,
 		   reterr_fault);
-	free(text);
 	return r == 0 ? take_results(run, rows, reterr_fault) : r;
 }
 
