@@ -2,14 +2,18 @@
 #include "common/base/text.h"
 #include "common/io/store_s3.h"
 #include "common/io/store_s3_v2_library.h"
+#include "common/io/store_writer.h"
+#include "common/io/transfer_spool.h"
+#include "common/model/limits.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 /*
@@ -17,10 +21,22 @@
  * know nothing newer. Its calls block, so they are made on the threads of
  * the store, from spool files: a thread must not wait for a slow source.
  *
+ * Of a large file half is enough to begin with; the rest is sent as it comes.
+ * If it does not come, the upload is broken off, and made from the beginning
+ * when the file is whole. The last byte is held back until
+ * store_put_finish(), when the source is known to be whole: S3 shows an
+ * object only when all of it has come.
+ *
  * libs3 2.0 gives up on a connection slower than 1 KiB/s after 15 s by
  * itself. It does not check certificates (store_open() refuses https), and
  * it would take a proxy from the environment.
  */
+
+enum {
+	/* What is smaller is here before beginning early would pay. */
+	EARLY_BYTES = 32 * LIMIT_MIB,
+	SOURCE_WAIT_S = 1,
+};
 
 struct v2 {
 	const struct libs3 *libs3;
@@ -32,17 +48,31 @@ struct v2_put {
 	struct workers_task work;
 	char *key; /* with the prefix */
 	const char *content_type;
-	int64_t bytes, sent;
+	int64_t bytes;
 	int spool_fd; /* our own */
-	atomic_bool cancelled;
+
+	/* the loop's */
+	struct store_writer writer; /* of what comes by v2_put_write() */
+	bool uploading;		    /* a thread has it, or will */
+	bool finished;		    /* the spool file is whole */
+	int spool_error;	    /* it cannot be */
+
+	/* the thread's while it is uploading */
+	int64_t sent;
+	bool starved; /* the source did not go on */
 	int error;
 	struct fault fault;
+
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	int64_t ready;	/* bytes that may be sent; under the lock */
+	bool cancelled; /* under the lock */
 };
 
 static enum store_needs v2_needs(const struct store *store)
 {
 	(void)store;
-	return STORE_NEEDS_SPOOL;
+	return STORE_NEEDS_BYTES;
 }
 
 static int v2_open(struct store *store, struct fault *reterr_fault)
@@ -131,31 +161,56 @@ static S3Status ignore_properties(const S3ResponseProperties *properties,
 	return S3StatusOK;
 }
 
-/* ---- writing ------------------------------------------------------------ */
+/* ---- writing, on a thread ----------------------------------------------- */
 
 static struct v2_put *v2_put_free(struct v2_put *put)
 {
 	if (!put)
 		return NULL;
+	store_writer_done(&put->writer);
 	if (put->spool_fd >= 0)
 		(void)close(put->spool_fd);
+	(void)pthread_cond_destroy(&put->more);
+	(void)pthread_mutex_destroy(&put->lock);
 	free(put->key);
 	free(put);
 	return NULL;
 }
 DEFINE_CLEANUP(struct v2_put *, v2_put_free);
 
+/* Wait for the source, but not for long. @return how many bytes may be sent
+ * from put->sent on; 0: none came; negative: cancelled */
+static int64_t wait_ready(struct v2_put *put)
+{
+	struct timespec until;
+	int64_t ready;
+	int r = 0;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += SOURCE_WAIT_S;
+	(void)pthread_mutex_lock(&put->lock);
+	while (r == 0 && !put->cancelled && put->ready <= put->sent)
+		r = pthread_cond_timedwait(&put->more, &put->lock, &until);
+	ready = put->cancelled ? -1 : put->ready - put->sent;
+	(void)pthread_mutex_unlock(&put->lock);
+	return ready;
+}
+
 static int give(int size, char *buffer, void *userdata)
 {
 	struct v2_put *put = userdata;
-	int64_t left = put->bytes - put->sent;
+	int64_t ready;
 	ssize_t n;
 
-	if (atomic_load(&put->cancelled))
+	if (put->sent == put->bytes)
+		return 0;
+	ready = wait_ready(put);
+	put->starved = ready == 0;
+	if (ready <= 0)
 		return -1;
 	n = pread(put->spool_fd, buffer,
-		  size < left ? (size_t)size : (size_t)left, put->sent);
-	if (n < 0 || (n == 0 && left > 0))
+		  size < ready ? (size_t)size : (size_t)ready, put->sent);
+	if (n <= 0)
 		return -1;
 	put->sent += n;
 	return (int)n;
@@ -168,6 +223,9 @@ static void put_complete(S3Status status, const S3ErrorDetails *details,
 
 	(void)details;
 	put->error = judge(put->base.store, status, &put->fault);
+	if (put->error == 0 && put->sent < put->bytes)
+		put->error = fault_set(&put->fault, -EAGAIN,
+				       "S3 store: an answer too soon");
 }
 
 static void run_put(struct workers_task *work)
@@ -185,22 +243,94 @@ static void run_put(struct workers_task *work)
 		.putObjectDataCallback = give,
 	};
 
+	put->sent = 0;
+	put->starved = false;
 	put->error = fault_set(&put->fault, -EAGAIN, "S3 store: no answer");
-	if (!atomic_load(&put->cancelled))
+	if (wait_ready(put) > 0)
 		v2->libs3->put_object(&v2->bucket, put->key,
 				      (uint64_t)put->bytes, &properties, NULL,
 				      &handler, put);
 }
 
-static void finish_put(struct workers_task *work)
+/* ---- writing, on the loop ----------------------------------------------- */
+
+static void upload(struct v2_put *put)
+{
+	put->uploading = true;
+	workers_run(put->base.store->workers, &put->work);
+}
+
+/* So much of the spool file may be sent. */
+static void set_ready(struct v2_put *put, int64_t ready)
+{
+	(void)pthread_mutex_lock(&put->lock);
+	put->ready = ready;
+	(void)pthread_cond_signal(&put->more);
+	(void)pthread_mutex_unlock(&put->lock);
+}
+
+static bool is_cancelled(struct v2_put *put)
+{
+	bool cancelled;
+
+	(void)pthread_mutex_lock(&put->lock);
+	cancelled = put->cancelled;
+	(void)pthread_mutex_unlock(&put->lock);
+	return cancelled;
+}
+
+static void uploaded(struct workers_task *work)
 {
 	_cleanup_(v2_put_freep) struct v2_put *put =
 		(struct v2_put *)((char *)work - offsetof(struct v2_put, work));
 
-	if (!atomic_load(&put->cancelled))
-		put->base.events->done(put->error == -ENOENT ? -EACCES
-							     : put->error,
-				       &put->fault, put->base.userdata);
+	put->uploading = false;
+	if (is_cancelled(put))
+		return;
+	if (put->spool_error < 0) {
+		put->error =
+			fault_set(&put->fault, put->spool_error,
+				  "SPOOL_DIR: %s", strerror(-put->spool_error));
+	} else if (put->starved) {
+		if (put->finished)
+			upload(put);
+		put = NULL; /* else v2_put_finish() goes on with it */
+		return;
+	}
+	put->base.events->done(put->error == -ENOENT ? -EACCES : put->error,
+			       &put->fault, put->base.userdata);
+}
+
+/* Where its bytes come from. */
+static int open_spool(struct v2_put *put, const struct store_object *object,
+		      struct fault *reterr_fault)
+{
+	int r = 0;
+
+	if (object->spool_fd >= 0) {
+		put->spool_fd = fcntl(object->spool_fd, F_DUPFD_CLOEXEC, 0);
+		return put->spool_fd < 0
+			       ? fault_set(reterr_fault, -EAGAIN,
+					   "S3 store: %s", strerror(errno))
+			       : 0;
+	}
+	put->spool_fd = transfer_spool_open(put->base.store->conf->spool_dir,
+					    reterr_fault);
+	if (put->spool_fd < 0)
+		return store_error_of(put->spool_fd);
+	r = store_writer_begin(&put->writer, put->spool_fd, put->bytes);
+	return r < 0 ? fault_set(reterr_fault, r, "no memory") : 0;
+}
+
+static void init_lock(struct v2_put *put)
+{
+	pthread_condattr_t attributes;
+
+	(void)pthread_mutex_init(&put->lock, NULL);
+	(void)pthread_condattr_init(&attributes);
+	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&put->more, &attributes);
+	(void)pthread_condattr_destroy(&attributes);
 }
 
 static int v2_put_start(struct store *store, const struct store_object *object,
@@ -208,6 +338,7 @@ static int v2_put_start(struct store *store, const struct store_object *object,
 			struct store_put **ret, struct fault *reterr_fault)
 {
 	_cleanup_(v2_put_freep) struct v2_put *put = NULL;
+	int r;
 
 	if (object->bytes > STORE_S3_BYTES_MAX)
 		return fault_set(reterr_fault, -EFBIG,
@@ -217,45 +348,76 @@ static int v2_put_start(struct store *store, const struct store_object *object,
 	put = calloc(1, sizeof(*put));
 	if (!put)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
+	init_lock(put);
 	put->base = (struct store_put){ store, events, userdata };
-	put->work = (struct workers_task){ .run = run_put, .done = finish_put };
+	put->work = (struct workers_task){ .run = run_put, .done = uploaded };
 	put->content_type = object->content_type;
 	put->bytes = object->bytes;
-	put->spool_fd = fcntl(object->spool_fd, F_DUPFD_CLOEXEC, 0);
-	if (put->spool_fd < 0)
-		return fault_set(reterr_fault, -EAGAIN, "S3 store: %s",
-				 strerror(errno));
+	r = open_spool(put, object, reterr_fault);
+	if (r < 0)
+		return r;
 	if (asprintf(&put->key, "%s%s", store->conf->store_prefix,
 		     object->key) < 0) {
 		put->key = NULL;
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	}
 	*ret = &put->base;
-	workers_run(store->workers, &put->work);
+	if (object->spool_fd >= 0) {
+		put->finished = true;
+		put->ready = put->bytes;
+		upload(put);
+	}
 	put = NULL;
 	return 0;
 }
 
-/* Never called: everything comes from spool files. */
-static int v2_put_write(struct store_put *put, const void *bytes, size_t size,
+static int v2_put_write(struct store_put *base, const void *bytes, size_t size,
 			struct fault *reterr_fault)
 {
-	(void)put;
-	(void)bytes;
-	(void)size;
-	return fault_set(reterr_fault, -EINVAL, "S3 store: wants a file");
+	struct v2_put *put = (struct v2_put *)base;
+	int64_t before = put->writer.written, ready;
+	int r = store_writer_add(&put->writer, bytes, size);
+
+	if (r < 0) {
+		r = fault_set(reterr_fault, store_error_of(r), "SPOOL_DIR: %s",
+			      strerror(-r));
+		/* -EAGAIN would mean "when there is room". */
+		return r == -EAGAIN ? -ENOSPC : r;
+	}
+	ready = put->writer.written;
+	if (ready == before || put->bytes < EARLY_BYTES ||
+	    ready < put->bytes / 2)
+		return 0;
+	set_ready(put, ready < put->bytes ? ready : put->bytes - 1);
+	if (before < put->bytes / 2)
+		upload(put);
+	return 0;
 }
 
-static void v2_put_finish(struct store_put *put)
+static void v2_put_finish(struct store_put *base)
 {
-	(void)put;
+	struct v2_put *put = (struct v2_put *)base;
+	int r = store_writer_end(&put->writer);
+
+	put->finished = true;
+	put->spool_error = r < 0 ? store_error_of(r) : 0;
+	set_ready(put, r < 0 ? 0 : put->bytes);
+	if (!put->uploading)
+		upload(put);
 }
 
 static void v2_put_cancel(struct store_put *base)
 {
 	struct v2_put *put = (struct v2_put *)base;
 
-	atomic_store(&put->cancelled, true); /* finish_put() frees it */
+	if (!put->uploading) {
+		(void)v2_put_free(put);
+		return;
+	}
+	(void)pthread_mutex_lock(&put->lock);
+	put->cancelled = true; /* uploaded() frees it */
+	(void)pthread_cond_signal(&put->more);
+	(void)pthread_mutex_unlock(&put->lock);
 }
 
 /* ---- reading ------------------------------------------------------------ */

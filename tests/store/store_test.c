@@ -23,7 +23,13 @@
 #define EMPTY_SHA256                                                           \
 	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-enum { MEDIA_BYTES = 3 << 20 };
+enum {
+	MEDIA_BYTES = 3 << 20,
+	/* Large enough for a store that begins before all of it is there. */
+	LARGE_BYTES = 12 * MEDIA_BYTES,
+	/* Longer than such a store waits for what is to come. */
+	PAUSE_US = 2500 * 1000,
+};
 
 static char media[MEDIA_BYTES];
 static const char png[16] = { '\x89', 'P', 'N', 'G', '\r', '\n', '\x1a', '\n',
@@ -65,6 +71,17 @@ struct fixture {
 
 /* ---- the source --------------------------------------------------------- */
 
+/* The media over and over. */
+static void say_media(int fd, size_t from, size_t to)
+{
+	for (size_t more; from < to; from += more) {
+		more = MEDIA_BYTES - from % MEDIA_BYTES;
+		if (more > to - from)
+			more = to - from;
+		peer_write(fd, media + from % MEDIA_BYTES, more);
+	}
+}
+
 static bool serve(struct peer *peer, int fd, const char *request)
 {
 	char text[128];
@@ -84,21 +101,29 @@ static bool serve(struct peer *peer, int fd, const char *request)
 	}
 	if (strstr(request, " /small "))
 		bytes = 1000;
+	if (strstr(request, "-large "))
+		bytes = LARGE_BYTES;
 	(void)snprintf(text, sizeof(text),
 		       "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", bytes);
 	peer_say(fd, text);
-	if (strstr(request, " /cut ")) {
-		peer_write(fd, media, bytes - 1);
+	if (strstr(request, " /cut")) {
+		say_media(fd, 0, bytes - 1);
 		return false;
 	}
-	if (strstr(request, " /hang ")) {
-		peer_write(fd, media, bytes - 1);
+	if (strstr(request, " /hang")) {
+		say_media(fd, 0, bytes - 1);
 		while (!atomic_load(&peer->stopping) &&
 		       !atomic_load(&gate_open))
 			(void)usleep(5000);
 		return false;
 	}
-	peer_write(fd, media, bytes);
+	if (strstr(request, " /slow")) {
+		say_media(fd, 0, bytes - MEDIA_BYTES);
+		(void)usleep(PAUSE_US);
+		say_media(fd, bytes - MEDIA_BYTES, bytes);
+		return true;
+	}
+	say_media(fd, 0, bytes);
 	return true;
 }
 
@@ -109,20 +134,25 @@ struct answer {
 	char type[128];
 	int64_t length;
 	char *body;
-	size_t size;
+	size_t size, room;
 };
 
 static size_t take(char *bytes, size_t size, size_t count, void *userdata)
 {
 	struct answer *answer = userdata;
-	char *longer = realloc(answer->body, answer->size + size * count + 1);
+	size_t want = answer->size + size * count + 1;
 
-	if (!longer)
-		return 0;
-	memcpy(longer + answer->size, bytes, size * count);
-	answer->body = longer;
+	if (want > answer->room) {
+		char *longer = realloc(answer->body, want * 2);
+
+		if (!longer)
+			return 0;
+		answer->body = longer;
+		answer->room = want * 2;
+	}
+	memcpy(answer->body + answer->size, bytes, size * count);
 	answer->size += size * count;
-	longer[answer->size] = '\0';
+	answer->body[answer->size] = '\0';
 	return size * count;
 }
 
@@ -198,7 +228,10 @@ static void assert_object(const struct fixture *f, const char *key,
 	assert_int_equal(answer.length, bytes);
 	ask("GET", path, &answer);
 	assert_int_equal(answer.size, bytes);
-	assert_memory_equal(answer.body, media, bytes);
+	for (size_t at = 0; at < bytes; at += MEDIA_BYTES)
+		assert_memory_equal(answer.body + at, media,
+				    bytes - at < MEDIA_BYTES ? bytes - at
+							     : MEDIA_BYTES);
 	free(answer.body);
 }
 
@@ -468,6 +501,57 @@ static void cancelled_midway_stores_nothing(void **state)
 	assert_int_equal(count_objects(f), 0);
 }
 
+static void a_large_file_is_stored(void **state)
+{
+	struct fixture *f = *state;
+
+	f->conf.media_bytes_max = LARGE_BYTES;
+	(void)move(f, "/all-large", "e/j/1/0", NULL);
+	assert_moved(f);
+	assert_object(f, "e/j/1/0.png", LARGE_BYTES);
+}
+
+static void a_slow_source_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+
+	f->conf.media_bytes_max = LARGE_BYTES;
+	(void)move(f, "/slow-large", "e/j/1/0", NULL);
+	assert_moved(f);
+	assert_int_equal(count_objects(f), 1);
+	assert_object(f, "e/j/1/0.png", LARGE_BYTES);
+}
+
+static void a_large_source_that_is_cut_stores_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	f->conf.media_bytes_max = LARGE_BYTES;
+	(void)move(f, "/cut-large", "e/j/1/0", NULL);
+	assert_int_equal(f->seen.result.error, -EAGAIN);
+	assert_int_equal(f->seen.result.side, TRANSFER_SOURCE);
+	peer_run_for(f->event, 200);
+	assert_int_equal(count_objects(f), 0);
+}
+
+/* While it is sent, while it waits for the source, and when it gave up. */
+static void a_large_upload_may_be_cancelled(void **state)
+{
+	static const uint64_t after_ms[] = { 50, 600, 3000 };
+	struct transfer *transfer = NULL;
+	struct fixture *f = *state;
+
+	f->conf.media_bytes_max = LARGE_BYTES;
+	for (size_t i = 0; i < COUNT_OF(after_ms); i++) {
+		(void)move(f, "/hang-large", "e/j/1/0", &transfer);
+		peer_run_for(f->event, after_ms[i]);
+		assert_int_equal(f->seen.count, 0);
+		transfer_cancel(transfer);
+		peer_run_for(f->event, 200);
+		assert_int_equal(count_objects(f), 0);
+	}
+}
+
 static void objects_are_read_back(void **state)
 {
 	struct read_seen seen = { .count = 0 };
@@ -524,6 +608,10 @@ static int run_variant(const struct variant *variant)
 		CASE(a_store_that_is_down_is_tried_again),
 		CASE(a_cut_source_stores_nothing),
 		CASE(cancelled_midway_stores_nothing),
+		CASE(a_large_file_is_stored),
+		CASE(a_slow_source_is_waited_for),
+		CASE(a_large_source_that_is_cut_stores_nothing),
+		CASE(a_large_upload_may_be_cancelled),
 		CASE(objects_are_read_back),
 		CASE(all_may_go_at_any_moment),
 	};
