@@ -82,7 +82,7 @@ int get_job(struct worker *worker, const struct request *request,
 /* ---- together with others ----------------------------------------------- */
 
 static int mark_found(struct read_job *const *items, size_t count,
-		      const PGresult *rows, struct arena *arena,
+		      const PGresult *rows, bool together, struct arena *arena,
 		      struct fault *reterr_fault)
 {
 	for (size_t i = 0; i < count; i++)
@@ -90,22 +90,24 @@ static int mark_found(struct read_job *const *items, size_t count,
 	for (int i = 0; i < db_rows(rows); i++) {
 		struct db_row row = db_row(rows, i, arena);
 		int64_t n = db_row_int64(&row, "n");
+		bool is_long = together && db_row_bool(&row, "is_long");
 		int r = db_row_end(&row, reterr_fault);
 
 		if (r < 0)
 			return r;
 		if (n < 1 || n > (int64_t)count ||
-		    items[n - 1]->outcome == READ_FOUND)
+		    items[n - 1]->outcome != READ_NOT_FOUND)
 			continue;
-		items[n - 1]->outcome = READ_FOUND;
+		items[n - 1]->outcome = is_long ? READ_ALONE : READ_FOUND;
 		items[n - 1]->rows = rows;
 		items[n - 1]->row = i;
 	}
 	return 0;
 }
 
-void commit_read_jobs(struct worker *worker, struct read_job *const *items,
-		      size_t count, struct arena *arena, PGresult **ret_rows)
+static void read_jobs(struct worker *worker, enum db_query query,
+		      struct read_job *const *items, size_t count,
+		      struct arena *arena, PGresult **ret_rows)
 {
 	const char **ids = arena_alloc(arena, count * sizeof(*ids));
 	int64_t *known = arena_alloc(arena, count * sizeof(*known));
@@ -123,9 +125,10 @@ void commit_read_jobs(struct worker *worker, struct read_job *const *items,
 	params[1] = db_array_int64(known, count, arena);
 	if (!params[0] || !params[1])
 		return;
-	r = read_run(worker_db(worker), DB_job_read, params, ret_rows, &fault);
+	r = read_run(worker_db(worker), query, params, ret_rows, &fault);
 	if (r == 0)
-		r = mark_found(items, count, *ret_rows, arena, &fault);
+		r = mark_found(items, count, *ret_rows, query == DB_job_read,
+			       arena, &fault);
 	if (r == 0)
 		return;
 	/* What was not looked at is not to be taken for missing. */
@@ -133,6 +136,12 @@ void commit_read_jobs(struct worker *worker, struct read_job *const *items,
 		items[i]->outcome = READ_AWAY;
 	log_event(r == -EAGAIN ? LOG_DEBUG : LOG_WARNING, LOG_ID_REQUEST_FAILED,
 		  NULL, "%zu jobs could not be read: %s", count, fault.text);
+}
+
+void commit_read_jobs(struct worker *worker, struct read_job *const *items,
+		      size_t count, struct arena *arena, PGresult **ret_rows)
+{
+	read_jobs(worker, DB_job_read, items, count, arena, ret_rows);
 }
 
 /* ---- the answer --------------------------------------------------------- */
@@ -195,7 +204,7 @@ int commit_answer_read_job(struct worker *worker, const struct request *request,
 	if (commit->read_job.outcome != READ_ALONE)
 		return answer_read(request, &commit->read_job, ret,
 				   reterr_fault);
-	/* Too long to be answered by the thread that reads for all. */
-	commit_read_jobs(worker, items, 1, request->arena, &rows);
+	/* Too long to be read or answered by the thread that does for all. */
+	read_jobs(worker, DB_job_read_alone, items, 1, request->arena, &rows);
 	return answer_read(request, &alone, ret, reterr_fault);
 }

@@ -256,7 +256,7 @@ int show_job(struct worker *worker, const struct request *request,
 	params[1] = db_array_int64(&known, 1, request->arena);
 	if (!params[0] || !params[1])
 		return fault_set(reterr_fault, -ENOMEM, "arena is full");
-	r = read_run(worker_db(worker), DB_job_read, params, &rows,
+	r = read_run(worker_db(worker), DB_job_read_alone, params, &rows,
 		     reterr_fault);
 	if (r < 0)
 		return r;

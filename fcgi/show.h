@@ -23,7 +23,7 @@ struct shown_job {
 };
 
 /**
- * What a row of job_read is about, if it is this owner's.
+ * What a row of job_read or job_read_alone is about, if it is this owner's.
  *
  * @return 0; SHOW_E_NOT_FOUND; as db_row_end()
  */

@@ -131,12 +131,24 @@ SELECT dependency.parent_id, dependency.child_id
 -- Jobs as the API shows them, with their owner for the handler to compare; n is
 -- the place in the arrays. A job that has completed comes once for each of its
 -- files, in their order, any other once. Who knows this version of a job is not
--- told of its files; known is 0 for who knows none.
+-- told of its files, nor of its output, which others are told once; known is 0
+-- for who knows none. An output that is long where it lies is left to whoever
+-- reads that job alone, or a thousand of them would be in memory at once.
+-- short: job_read_alone without together
 SELECT asked.n, file.url AS file_url, file.content_type AS file_type,
        file.bytes AS file_bytes, file.sha256 AS file_sha256,
        job.id, job.execution_id, execution.owner, job.name, job.provider,
        job.model, job.status, job.attempt, job.progress, job.version,
-       job.output, job.completed_via, job.error_code, job.error_message,
+       CASE WHEN job.version <> asked.known AND coalesce(file.index, 0) = 0
+-- { together
+             AND pg_column_size(job.output) <= 8192
+-- }
+            THEN job.output END AS output,
+-- { together
+       job.version <> asked.known
+           AND coalesce(pg_column_size(job.output) > 8192, false) AS is_long,
+-- }
+       job.completed_via, job.error_code, job.error_message,
        job.billed, job.provider_job_id,
        job.cancel_requested_at IS NOT NULL
            AND NOT job_is_terminal(job.status) AS cancelling,

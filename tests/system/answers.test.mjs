@@ -70,6 +70,33 @@ suite("answers", {}, (test) => {
 		});
 	}
 
+	test("long ones with many files are asked for at once", async (stack) => {
+		const count = 8000, files = 16, clients = 12;
+		const { id, jobs } = await stack.submit(Array.from({ length: 10 },
+			(_, i) => clip(`j${i}`, { notes: count, media: { count: files } })));
+
+		await stack.executionEnded(id, "completed", 60);
+		const first = await get(stack, jobs[0].id);
+		const asked = Array.from({ length: clients },
+			(_, i) => jobs[i % jobs.length].id);
+		const all = await Promise.all(asked.map((job) => get(stack, job)));
+
+		for (const [i, answer] of all.entries()) {
+			assert.equal(answer.status, 200, answer.text.slice(0, 1000));
+			assert.equal(answer.json.id, asked[i]);
+			assert.equal(answer.json.output.media.length, files);
+			assert.deepEqual(answer.json.output.raw.notes, notes(count));
+		}
+		// who has it already is not read any of it
+		const known = await Promise.all(Array.from({ length: clients },
+			() => get(stack, jobs[0].id,
+				{ "if-none-match": first.headers.etag })));
+
+		for (const answer of known)
+			checkUnchanged(answer, first.headers.etag);
+		await stack.check(id);
+	}, 120);
+
 	test("long and short ones are asked for at once", async (stack) => {
 		const counts = Array.from({ length: 40 },
 			(_, i) => (i % 2 ? 2 + i : 1000 + i));

@@ -185,7 +185,7 @@ static void what_is_not_there_is_told_from_what_cannot_be_read(void **state)
 		struct request request = asking("\"12\"");
 		struct db db = {
 			.rows = cases[i].rows,
-			.failing = DB_job_read,
+			.failing = DB_job_read_alone,
 			.fails_with = cases[i].fails_with,
 			.fails = cases[i].fails_with ? 9 : 0,
 		};
@@ -202,6 +202,43 @@ static void what_is_not_there_is_told_from_what_cannot_be_read(void **state)
 	}
 }
 
+/* Of many at once only what is short is read: the rest in turn. */
+static void what_is_long_is_left_to_be_read_alone(void **state)
+{
+	static const struct {
+		const char *name;
+		enum read_outcome outcome;
+		int row; /* its first */
+	} want[] = {
+		{ "short, of two files", READ_FOUND, 0 },
+		{ "long, of two files", READ_ALONE, 2 },
+		{ "not there", READ_NOT_FOUND, 0 },
+		{ "short, behind them", READ_FOUND, 4 },
+	};
+	struct read_job jobs[COUNT_OF(want)], *items[COUNT_OF(want)];
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	struct db db = {
+		.rows = "[{\"n\":1,\"is_long\":false},"
+			"{\"n\":1,\"is_long\":false},"
+			"{\"n\":2,\"is_long\":true},"
+			"{\"n\":2,\"is_long\":true},"
+			"{\"n\":4,\"is_long\":false}]",
+	};
+	struct worker worker = { .db = &db };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(want); i++) {
+		jobs[i] = (struct read_job){ .id = JOB };
+		items[i] = &jobs[i];
+	}
+	commit_read_jobs(&worker, items, COUNT_OF(want), arena, &rows);
+	for (size_t i = 0; i < COUNT_OF(want); i++) {
+		CHECK_NUMBER(want[i].name, jobs[i].outcome, want[i].outcome);
+		CHECK_NUMBER(want[i].name, jobs[i].row, want[i].row);
+	}
+	CHECK_NUMBER("statements", db.statements, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +246,7 @@ int main(void)
 			the_version_a_client_has_is_read_and_nothing_else),
 		cmocka_unit_test(what_is_no_id_is_not_looked_for),
 		cmocka_unit_test(what_a_client_has_is_not_sent_again),
+		cmocka_unit_test(what_is_long_is_left_to_be_read_alone),
 		cmocka_unit_test(
 			what_is_not_there_is_told_from_what_cannot_be_read),
 	};
