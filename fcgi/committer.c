@@ -5,7 +5,7 @@
 #include "common/io/log.h"
 #include "common/io/wake.h"
 #include "common/model/limits.h"
-#include "fcgi/pending.h"
+#include "fcgi/line.h"
 #include "fcgi/problem.h"
 
 #include <errno.h>
@@ -36,12 +36,6 @@ static const enum commit_kind serves[] = {
 };
 enum { BATCHERS = COUNT_OF(serves) };
 
-/* Requests that wait for one kind of statement. */
-struct line {
-	struct pending_queue waiting;
-	pthread_cond_t filled;
-};
-
 /* A thread that takes all that wait in a line and serves them together. */
 struct batcher {
 	struct committer *committer;
@@ -53,6 +47,7 @@ struct batcher {
 	/* under the lock */
 	struct pending *taken[BATCH_REQUESTS_MAX];
 	size_t taken_count;
+	size_t crowd; /* see line_gather() */
 };
 
 struct committer {
@@ -75,6 +70,16 @@ struct committer {
 	_Atomic bool database_up;
 };
 
+static struct line *line_of(struct batcher *batcher)
+{
+	return &batcher->committer->line[batcher->kind];
+}
+
+static bool writes(const struct batcher *batcher)
+{
+	return batcher->kind != COMMIT_READ_JOB;
+}
+
 /* ---- the queue; all of it under the lock -------------------------------- */
 
 /* @return what is to be freed, without the lock: others want it meanwhile */
@@ -92,7 +97,6 @@ int committer_add(struct committer *committer, struct exchange *exchange,
 		  struct commit *commit)
 {
 	struct pending *pending = pending_new(exchange, commit);
-	struct line *line;
 	int r = 0;
 
 	if (!pending)
@@ -107,9 +111,7 @@ int committer_add(struct committer *committer, struct exchange *exchange,
 		pending->arena = exchange_take_arena(exchange);
 		committer->requests++;
 		committer->bytes += pending->bytes;
-		line = &committer->line[commit->kind];
-		pending_queue_add(&line->waiting, pending);
-		pthread_cond_signal(&line->filled);
+		line_add(&committer->line[commit->kind], pending);
 	}
 	pthread_mutex_unlock(&committer->lock);
 	return r;
@@ -195,6 +197,9 @@ static void answer_batch(struct batcher *batcher)
 	struct exchange *exchange[BATCH_REQUESTS_MAX];
 
 	pthread_mutex_lock(&batcher->committer->lock);
+	/* What is read costs little, and nobody waits for a disk. */
+	if (writes(batcher))
+		batcher->crowd = batcher->taken_count + line_of(batcher)->count;
 	for (size_t i = 0; i < batcher->taken_count; i++)
 		exchange[i] = TAKE_PTR(batcher->taken[i]->exchange);
 	pthread_mutex_unlock(&batcher->committer->lock);
@@ -241,24 +246,18 @@ static void *answer_thread(void *context)
 
 /* ---- batches ------------------------------------------------------------ */
 
-static struct line *line_of(struct batcher *batcher)
-{
-	return &batcher->committer->line[batcher->kind];
-}
-
 /* All that wait, up to what one statement should hold; under the lock. */
 static void take_batch(struct batcher *batcher)
 {
-	struct pending_queue *waiting = &line_of(batcher)->waiting;
+	struct line *line = line_of(batcher);
 	size_t bytes = 0;
 
 	batcher->taken_count = 0;
-	while (waiting->first && batcher->taken_count < BATCH_REQUESTS_MAX) {
-		bytes += waiting->first->bytes;
+	while (line->count > 0 && batcher->taken_count < BATCH_REQUESTS_MAX) {
+		bytes += line->waiting.first->bytes;
 		if (batcher->taken_count > 0 && bytes > BATCH_BYTES_MAX)
 			break;
-		batcher->taken[batcher->taken_count++] =
-			pending_queue_take(waiting);
+		batcher->taken[batcher->taken_count++] = line_take(line);
 	}
 }
 
@@ -350,11 +349,6 @@ static void note_database(struct batcher *batcher)
 			  "answered 503 until it is back");
 }
 
-static bool writes(const struct batcher *batcher)
-{
-	return batcher->kind != COMMIT_READ_JOB;
-}
-
 static void count_batch(struct batcher *batcher)
 {
 	if (!writes(batcher))
@@ -386,12 +380,13 @@ static void *batch_thread(void *context)
 
 	pthread_mutex_lock(&committer->lock);
 	for (;;) {
+		line_gather(line_of(batcher), &committer->lock, batcher->crowd);
+		batcher->crowd = 0;
 		take_batch(batcher);
 		if (batcher->taken_count == 0 && committer->stopping)
 			break;
 		if (batcher->taken_count == 0) {
-			pthread_cond_wait(&line_of(batcher)->filled,
-					  &committer->lock);
+			line_wait(line_of(batcher), &committer->lock);
 			continue;
 		}
 		pthread_mutex_unlock(&committer->lock);
@@ -444,9 +439,9 @@ static void expire_if_old(struct expiring *expiring, struct pending *pending)
 }
 
 /* What waits unsent is not sent any more. */
-static void expire_waiting(struct expiring *expiring,
-			   struct pending_queue *waiting)
+static void expire_waiting(struct expiring *expiring, struct line *line)
 {
+	struct pending_queue *waiting = &line->waiting;
 	struct pending **link = &waiting->first;
 
 	while (*link && expiring->count < EXPIRE_AT_ONCE) {
@@ -461,6 +456,7 @@ static void expire_waiting(struct expiring *expiring,
 			waiting->last = link;
 		expire_if_old(expiring, pending);
 		pending->refs--; /* the queue's */
+		line->count--;
 	}
 }
 
@@ -471,7 +467,7 @@ static size_t find_expired(struct committer *committer, int64_t now_ms,
 	struct expiring expiring = { .now_ms = now_ms, .found = ret };
 
 	for (size_t i = 0; i < COMMIT_KINDS; i++)
-		expire_waiting(&expiring, &committer->line[i].waiting);
+		expire_waiting(&expiring, &committer->line[i]);
 	for (size_t b = 0; b < BATCHERS; b++) {
 		const struct batcher *batcher = &committer->batcher[b];
 
@@ -598,12 +594,6 @@ static int start_answering(struct committer *committer,
 				  strerror(r));
 }
 
-static void line_init(struct line *line)
-{
-	pending_queue_init(&line->waiting);
-	(void)pthread_cond_init(&line->filled, NULL);
-}
-
 int committer_new(const struct service *service, struct committer **ret,
 		  struct fault *reterr_fault)
 {
@@ -641,7 +631,7 @@ void committer_stop(struct committer *committer)
 	pthread_mutex_lock(&committer->lock);
 	committer->stopping = true;
 	for (size_t i = 0; i < COMMIT_KINDS; i++)
-		pthread_cond_broadcast(&committer->line[i].filled);
+		line_close(&committer->line[i]);
 	pthread_cond_broadcast(&committer->answerable);
 	pthread_mutex_unlock(&committer->lock);
 	for (size_t i = 0; i < BATCHERS; i++) {
@@ -663,7 +653,7 @@ struct committer *committer_free(struct committer *committer)
 		(void)db_close(committer->batcher[i].worker.db);
 	(void)db_close(committer->answering.db);
 	for (size_t i = 0; i < COMMIT_KINDS; i++)
-		(void)pthread_cond_destroy(&committer->line[i].filled);
+		line_done(&committer->line[i]);
 	(void)pthread_cond_destroy(&committer->answerable);
 	(void)pthread_mutex_destroy(&committer->lock);
 	free(committer);

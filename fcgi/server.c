@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -52,6 +53,8 @@ struct running {
 	int64_t watchdog_ms; /* 0: nobody watches */
 	int64_t said_ms;     /* status and watchdog, last */
 	uint64_t strangers;  /* connections refused, as far as it was said */
+	uint64_t requests;   /* as of said_ms */
+	bool trimmed;	     /* nothing came since memory was given back */
 };
 
 /* ---- the main thread's loop --------------------------------------------- */
@@ -81,6 +84,18 @@ static void warn_of_strangers(struct running *running, uint64_t strangers)
 	running->strangers = strangers;
 }
 
+/* What a burst took is free, but still ours (see tune_malloc()): it goes back
+ * once a second has passed without a request. */
+static void give_memory_back(struct running *running, uint64_t requests)
+{
+	bool quiet = requests == running->requests;
+
+	if (quiet && !running->trimmed)
+		(void)malloc_trim(0);
+	running->trimmed = quiet;
+	running->requests = requests;
+}
+
 static void tell_systemd(struct running *running, int64_t now_ms)
 {
 	struct accept_figures accept = accept_figures(running->accept);
@@ -89,6 +104,7 @@ static void tell_systemd(struct running *running, int64_t now_ms)
 
 	running->said_ms = now_ms;
 	warn_of_strangers(running, accept.strangers);
+	give_memory_back(running, accept.requests);
 	(void)sd_notifyf(
 		0,
 		"STATUS=%zu connections (%zu busy), %" PRIu64
