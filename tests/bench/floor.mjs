@@ -33,7 +33,7 @@ export async function exchange(stack, urls, how) {
 }
 
 /** Processes of the hello program and its nginx, by the folder they are in. */
-function helloCpu(stack) {
+export function helloCpu(stack) {
 	const dir = path.join(stack.dir, "hello");
 	const pids = fs.readdirSync("/proc").filter((pid) => {
 		try {

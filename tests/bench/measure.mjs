@@ -207,6 +207,30 @@ export function costs(runs) {
 }
 
 /**
+ * How near to the floor some runs are, and what the floor leaves to reach.
+ *
+ * @param {{hello, postgres, rate}} floor  see request_floor.mjs
+ * @param {Array<{rate}>} limit  pgbench
+ * @returns members of a row: its note, too
+ */
+export function nearFloor(runs, limit, floor) {
+	const rate = median(runs.map((run) => run.rate));
+	const most = floor.rate / median(limit.map((run) => run.rate));
+
+	return {
+		floor_rate: round(floor.rate),
+		of_floor: round(rate / floor.rate, 3),
+		note: `${costs(runs)}\n    floor: ${floor.hello.toFixed(1)} us of ` +
+			"nginx, hello and wrk, " +
+			`${floor.postgres.toFixed(1)} of PostgreSQL for the barest ` +
+			"statement: with nothing else to do, these processors " +
+			`would do ${Math.round(floor.rate).toLocaleString("en-US")}/s, ` +
+			`${most.toFixed(2)} times the limit; ours is ` +
+			`${(rate / floor.rate).toFixed(2)} of that`,
+	};
+}
+
+/**
  * A row of a table from runs of ours and of the limit.
  *
  * @param {string} name

@@ -3,7 +3,8 @@
 
 import { fill, idOf } from "../fill.mjs";
 import { pgbench, rawRequest, startHello, wrk } from "../load.mjs";
-import { costs, interleaved, row, watch } from "../measure.mjs";
+import { costs, interleaved, nearFloor, row, watch } from "../measure.mjs";
+import { requestFloor } from "../request_floor.mjs";
 
 const JOBS = 400_000;
 const ASKED = 50_000; // of them, in any order
@@ -13,8 +14,7 @@ export const title = `GET /api/jobs/{id} over ${JOBS} jobs, through nginx; ` +
 	"the limit is pgbench selecting the same columns";
 
 // What DB_job_read says, for one id.
-const script = `
-\\set n random(0, ${JOBS - 1})
+const select = `
 SELECT job.id, job.execution_id, execution.owner, job.name, job.provider,
        job.model, job.status, job.attempt, job.progress, job.version,
        job.output, job.completed_via, job.error_code, job.error_message,
@@ -24,10 +24,19 @@ SELECT job.id, job.execution_id, execution.owner, job.name, job.provider,
   FROM execution_jobs AS job
   JOIN executions AS execution ON execution.id = job.execution_id
   LEFT JOIN media ON media.job_id = job.id AND media.attempt = job.attempt
- WHERE job.id = ('01900000-1000-7000-8000-' ||
+ WHERE job.id = `;
+const script = `
+\\set n random(0, ${JOBS - 1})
+${select} ('01900000-1000-7000-8000-' ||
                  lpad(to_hex(:n::bigint), 12, '0'))::uuid
  ORDER BY media.index;
 `;
+// Many at a time.
+const barest = {
+	args: (_, count) => `'{${Array.from({ length: count }, () =>
+		idOf(Math.floor(Math.random() * JOBS), 1)).join(",")}}'`,
+	statement: `${select} ANY ($1::uuid[])`,
+};
 
 export default async function measure(bench) {
 	const stack = await bench.stack();
@@ -58,11 +67,15 @@ export default async function measure(bench) {
 			{ connections: 32, seconds: SECONDS }),
 	});
 
+	const floor = await requestFloor(stack, () => wrk(hello, stack.dir, full,
+		{ connections: 32, seconds: SECONDS }), barest,
+	{ few: 32, crowd: 512 });
+
 	return [
 		row("32 connections", runs.few, runs.limit,
-			{ note: costs(runs.few) }),
+			nearFloor(runs.few, runs.limit, floor.few)),
 		row("1000 connections", runs.crowd, runs.limit,
-			{ note: costs(runs.crowd) }),
+			nearFloor(runs.crowd, runs.limit, floor.crowd)),
 		row("If-None-Match, 304", runs.same, runs.limit,
 			{ note: costs(runs.same) }),
 		row("nginx + FastCGI hello", runs.hello, null),

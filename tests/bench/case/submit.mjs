@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // POST /api/execute with one job. The answer means: committed.
 
-import { costs, interleaved, row, watch } from "../measure.mjs";
+import { interleaved, nearFloor, row, watch } from "../measure.mjs";
 import { pgbench, rawRequest, startHello, wrk } from "../load.mjs";
+import { requestFloor } from "../request_floor.mjs";
 
 export const title = "POST /api/execute, one job, through nginx; the limit " +
 	"is pgbench writing the same rows, one statement a request";
@@ -40,6 +41,30 @@ INSERT INTO job_events (job_id, attempt, event, to_status, why)
 SELECT id, 0, 'submitted', status, 'submitted; it waits for nothing' FROM job;
 `;
 
+// The same for many requests at a time, with nothing around it.
+const id = (kind) => `('01910000-${kind}000-7000-8000-' ||
+	lpad(to_hex(n), 12, '0'))::uuid`;
+const barest = {
+	args: (n, count) => `${n}, ${n + count - 1}`,
+	statement: `
+WITH execution AS (
+    INSERT INTO executions (id, owner, body_sha256, jobs_total)
+    SELECT ${id(0)}, 'demo', sha256('x'), 1
+      FROM generate_series($1::bigint, $2::bigint) AS n
+), job AS (
+    INSERT INTO execution_jobs (id, execution_id, position, name, provider,
+                                model, input, deadline_s, max_attempts,
+                                status, next_poll_at, deadline_at)
+    SELECT ${id(1)}, ${id(0)}, 0, 'still', 'replicate',
+           'black-forest-labs/flux-1.1-pro', '${JSON.stringify(input)}',
+           21600, 3, 'queued', now(), now() + interval '6 hours'
+      FROM generate_series($1::bigint, $2::bigint) AS n
+    RETURNING id, status
+)
+INSERT INTO job_events (job_id, attempt, event, to_status, why)
+SELECT id, 0, 'submitted', status, 'submitted; it waits for nothing' FROM job`,
+};
+
 export default async function measure(bench) {
 	const stack = await bench.stack();
 	const request = rawRequest("POST", "/api/execute",
@@ -65,11 +90,14 @@ export default async function measure(bench) {
 		hello: () => load(hello, 32),
 	});
 
+	const floor = await requestFloor(stack, () => load(hello, 32), barest,
+		{ few: 32, many: 128 });
+
 	return [
 		row("32 connections", runs.few, runs.limit,
-			{ note: costs(runs.few) }),
+			nearFloor(runs.few, runs.limit, floor.few)),
 		row("128 connections", runs.many, runs.limit,
-			{ note: costs(runs.many) }),
+			nearFloor(runs.many, runs.limit, floor.many)),
 		row("nginx + FastCGI hello", runs.hello, null),
 	];
 }

@@ -5,8 +5,9 @@
 import { createHmac } from "node:crypto";
 
 import { fill, idOf } from "../fill.mjs";
-import { pgbench, rawRequest, wrk } from "../load.mjs";
-import { costs, interleaved, row, watch } from "../measure.mjs";
+import { pgbench, rawRequest, startHello, wrk } from "../load.mjs";
+import { interleaved, nearFloor, row, watch } from "../measure.mjs";
+import { floorRows, requestFloor } from "../request_floor.mjs";
 
 export const title = "webhooks of Replicate, each of another job, through " +
 	"nginx; the limit is pgbench writing the same rows, one statement each";
@@ -65,6 +66,33 @@ SELECT id, attempt, 'succeeded', 'processing', 'storing',
        'the result is ready to fetch' FROM job;
 `;
 
+// The same for many at a time, with nothing around it.
+const barest = {
+	args: (n, count) => `${n}, ${n + count - 1}`,
+	statement: `
+WITH job AS (
+    UPDATE execution_jobs AS job
+       SET status = 'storing', version = version + 1, next_poll_at = now(),
+           output = '"https://replicate.delivery/x/1.mp4"',
+           media_source = '[{"url": "https://replicate.delivery/x/1.mp4"}]',
+           completed_via = 'webhook'
+     WHERE id = ANY (ARRAY(
+               SELECT ('01900000-1000-7000-8000-' ||
+                       lpad(to_hex(n), 12, '0'))::uuid
+                 FROM generate_series($1::bigint, $2::bigint) AS n))
+       AND status = 'processing'
+    RETURNING id, attempt
+), inbox AS (
+    INSERT INTO webhook_inbox (job_id, delivery_key, attempt, event)
+    SELECT id, 'msg_' || id, attempt, 'succeeded' FROM job
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO job_events (job_id, attempt, event, from_status, to_status, why)
+SELECT id, attempt, 'succeeded', 'processing', 'storing',
+       'the result is ready to fetch' FROM job`,
+};
+const TOGETHER = { few: 32, many: 128 };
+
 export default async function measure(bench) {
 	const stack = await bench.stack({
 		WEBHOOK_TOKEN_KEY: tokenKey.toString("base64"),
@@ -81,10 +109,12 @@ export default async function measure(bench) {
 	};
 	const runs = bench.runs;
 	const limitFirst = OURS * 2 * runs;
+	const floorFirst = limitFirst + LIMIT * runs + 1000;
+	const hello = await startHello(bench, stack);
 
 	await stack.holdPoller();
 	await fill(stack, {
-		count: limitFirst + LIMIT * runs + 1000, status: "processing",
+		count: floorFirst + floorRows(TOGETHER), status: "processing",
 	});
 	await stack.sql(`CREATE SEQUENCE bench_webhook START ${limitFirst} CACHE 100`);
 	const seen = await interleaved(runs, {
@@ -103,10 +133,15 @@ export default async function measure(bench) {
 	// wrk ends without waiting for what it has sent
 	if (moved < answered || moved > answered + runs * (32 + 128))
 		throw new Error(`${answered} answered, but ${moved} moved`);
+	const asked = [delivery(floorFirst, 0)];
+	const floor = await requestFloor(stack, () => wrk(hello, stack.dir, asked,
+		{ connections: 32, seconds: SECONDS }),
+	{ ...barest, first: floorFirst }, TOGETHER);
+
 	return [
 		row("32 connections", seen.few, seen.limit,
-			{ note: costs(seen.few) }),
+			nearFloor(seen.few, seen.limit, floor.few)),
 		row("128 connections", seen.many, seen.limit,
-			{ note: costs(seen.many) }),
+			nearFloor(seen.many, seen.limit, floor.many)),
 	];
 }
