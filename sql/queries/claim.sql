@@ -26,9 +26,9 @@ WITH lane AS MATERIALIZED (
       LEFT JOIN provider_gates AS gate ON gate.name = asked.provider
 ), due AS MATERIALIZED (
     SELECT job.id, lane.provider, lane.status, lane.calls, job.next_poll_at,
-           job.holds_slot
+           job.holds_slot, job.attempt
       FROM lane CROSS JOIN LATERAL (
-               SELECT id, next_poll_at, holds_slot
+               SELECT id, next_poll_at, holds_slot, attempt
                  FROM execution_jobs
                 WHERE provider = lane.provider AND status = lane.status
                   AND next_poll_at <= now()
@@ -100,19 +100,20 @@ UPDATE execution_jobs AS job
        next_poll_at = now() + $4::bigint * interval '1 ms',
        holds_slot = job.holds_slot OR (granted.status = 'queued' AND granted.free IS NOT NULL)
   FROM granted
+       LEFT JOIN LATERAL (
+           SELECT provider_job_id, provider_ref
+             FROM job_starts
+            WHERE granted.status = 'start_unknown'
+              AND job_id = granted.id AND attempt = granted.attempt
+           OFFSET 0
+       ) AS start ON true
  WHERE job.id = granted.id
 RETURNING job.id, job.execution_id, job.name, job.provider, job.model,
           job.input, job.dependency_defaults, job.has_references, job.status,
           job.claim, job.attempt, job.max_attempts, job.poll_attempts,
           job.start_failures, job.falters, job.store_failures,
-          CASE WHEN job.status = 'start_unknown' AND job.provider_job_id IS NULL
-               THEN (SELECT start.provider_job_id FROM job_starts AS start
-                      WHERE start.job_id = job.id AND start.attempt = job.attempt)
-               ELSE job.provider_job_id END AS provider_job_id,
-          CASE WHEN job.status = 'start_unknown' AND job.provider_ref IS NULL
-               THEN (SELECT start.provider_ref FROM job_starts AS start
-                      WHERE start.job_id = job.id AND start.attempt = job.attempt)
-               ELSE job.provider_ref END AS provider_ref,
+          coalesce(job.provider_job_id, start.provider_job_id) AS provider_job_id,
+          coalesce(job.provider_ref, start.provider_ref) AS provider_ref,
           job.media_source, job.error_code,
           job.completed_via, job.restart_if_absent,
           job.cancel_requested_at IS NOT NULL AS cancel_requested,
