@@ -195,15 +195,16 @@ static void answer_now(struct batcher *batcher, struct pending *pending,
 static void answer_batch(struct batcher *batcher)
 {
 	struct exchange *exchange[BATCH_REQUESTS_MAX];
+	const size_t count = batcher->taken_count;
 
 	pthread_mutex_lock(&batcher->committer->lock);
 	/* What is read costs little, and nobody waits for a disk. */
 	if (writes(batcher))
-		batcher->crowd = batcher->taken_count + line_of(batcher)->count;
-	for (size_t i = 0; i < batcher->taken_count; i++)
+		batcher->crowd = count + line_of(batcher)->count;
+	for (size_t i = 0; i < count; i++)
 		exchange[i] = TAKE_PTR(batcher->taken[i]->exchange);
 	pthread_mutex_unlock(&batcher->committer->lock);
-	for (size_t i = 0; i < batcher->taken_count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		if (exchange[i])
 			answer_now(batcher, batcher->taken[i], exchange[i]);
 	}
