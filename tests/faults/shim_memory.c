@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The allocations of shim.c: which of them fail.
+ * The allocations of shim.c: which of them fail, and where the program ends
+ * if it cannot bear it.
  */
 #include "shim.h"
 
@@ -9,28 +10,13 @@
 #include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-void shim_open_stacks(void)
-{
-	char path[PATH_BYTES + 16];
-	void *frames[1];
-	int fd;
-
-	(void)backtrace(frames, 1); /* loads what it needs */
-	(void)snprintf(path, sizeof(path), "%s/stacks", shim.dir);
-	fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT, 0600);
-	(void)syscall(SYS_ftruncate, fd, STACKS * sizeof(struct stack));
-	shim.stacks = mmap(NULL, STACKS * sizeof(struct stack),
-			   PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	(void)syscall(SYS_close, fd);
-	shim.plan = shim.stacks == MAP_FAILED ? PLAN_NONE : PLAN_ALLOC;
-}
 
 /* What libc has behind the names that are ours now. */
 void *__libc_malloc(size_t size);
@@ -40,11 +26,11 @@ void *__libc_realloc(void *memory, size_t size);
 /* Looking at the stack may itself allocate. */
 static _Thread_local bool looking __attribute__((tls_model("initial-exec")));
 
-static void tell_stack(uint64_t hash, void *const *frames, int count)
+static void tell_stack(const char *what, void *const *frames, int count)
 {
 	char line[LINE_BYTES * 8];
-	size_t used = (size_t)snprintf(line, sizeof(line), "%d %016lx",
-				       (int)getpid(), (unsigned long)hash);
+	size_t used = (size_t)snprintf(line, sizeof(line), "%d %s",
+				       (int)getpid(), what);
 
 	for (int i = 0; i < count && used + LINE_BYTES < sizeof(line); i++) {
 		struct dl_find_object object;
@@ -114,13 +100,63 @@ static bool shall_fail(size_t size)
 	if (atomic_fetch_add(&shim.since, 1) >= shim.gap && stack &&
 	    atomic_exchange(&stack->failed, 1) == 0) {
 		atomic_store(&shim.since, 0);
-		tell_stack(hash, frames, count);
+		tell_stack("failed", frames, count);
 		fails = true;
 	}
 	looking = false;
 	if (fails)
 		errno = ENOMEM;
 	return fails;
+}
+
+/* ---- ends ------------------------------------------------------------------
+ */
+
+/* Where it crashed; the signal comes again, and ends it. */
+static void on_crash(int number)
+{
+	void *frames[STACK_DEPTH];
+
+	(void)number;
+	looking = true;
+	tell_stack("crash", frames, backtrace(frames, STACK_DEPTH));
+}
+
+/* On purpose: what libc itself ends the program for does not come here. */
+EXPORT _Noreturn void abort(void)
+{
+	void *frames[STACK_DEPTH];
+
+	if (shim.plan == PLAN_ALLOC) {
+		looking = true;
+		tell_stack("abort", frames, backtrace(frames, STACK_DEPTH));
+	}
+	(void)signal(SIGABRT, SIG_DFL);
+	(void)raise(SIGABRT);
+	_exit(128 + SIGABRT);
+}
+
+void shim_open_stacks(void)
+{
+	char path[PATH_BYTES + 16];
+	static const int ends[] = { SIGSEGV, SIGBUS, SIGFPE, SIGABRT };
+	const struct sigaction action = {
+		.sa_handler = on_crash,
+		.sa_flags = (int)SA_RESETHAND,
+	};
+	void *frames[1];
+	int fd;
+
+	(void)backtrace(frames, 1); /* loads what it needs */
+	(void)snprintf(path, sizeof(path), "%s/stacks", shim.dir);
+	fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT, 0600);
+	(void)syscall(SYS_ftruncate, fd, STACKS * sizeof(struct stack));
+	shim.stacks = mmap(NULL, STACKS * sizeof(struct stack),
+			   PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	(void)syscall(SYS_close, fd);
+	shim.plan = shim.stacks == MAP_FAILED ? PLAN_NONE : PLAN_ALLOC;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		(void)sigaction(ends[i], &action, NULL);
 }
 
 /* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
