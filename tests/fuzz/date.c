@@ -55,7 +55,8 @@ static void check_retry_after(const char *text, int64_t now_unix_s)
 	HOLDS(ms % 1000 == 0);
 	/* Time passes: the wait never grows by it. */
 	HOLDS(retry_after_parse(text, now_unix_s + 1, &later_ms));
-	if (strspn(text, "0123456789") == strlen(text)) {
+	/* Seconds, as fal says them with a fraction. */
+	if (strspn(text, "0123456789.") == strlen(text)) {
 		HOLDS(later_ms == ms);
 		return;
 	}
