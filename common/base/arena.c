@@ -153,6 +153,8 @@ char *arena_printf(struct arena *arena, const char *format, ...)
 	length = vsnprintf(most, sizeof(most), format, args);
 	if (length >= 0)
 		text = arena_alloc(arena, (size_t)length + 1);
+	else
+		arena->failed = true;
 	if (text && (size_t)length < sizeof(most))
 		memcpy(text, most, (size_t)length + 1);
 	else if (text)

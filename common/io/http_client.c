@@ -420,7 +420,7 @@ static int set_options(struct http_exchange *exchange,
 				   : client->total_timeout_ms;
 	CURL *easy = exchange->wire.easy;
 
-	if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK)
+	if (http_wire_aim(&exchange->wire, request->url) < 0)
 		return -ENOMEM;
 	(void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
 			       (long)connect_ms);

@@ -319,6 +319,33 @@ int http_wire_prepare(struct http_wire *wire, enum http_reach reach)
 	return 0;
 }
 
+/* The path and query of a URL that libcurl would send as they are; or NULL. */
+static const char *plain_target(const char *url)
+{
+	const char *host = strstr(url, "://");
+	const char *path = host ? strpbrk(host + 3, "/?#") : NULL;
+
+	if (!path || *path != '/' || strstr(path, "/."))
+		return NULL;
+	for (const char *c = path; *c != '\0'; c++)
+		if (*c <= ' ' || *c > '~' || *c == '#')
+			return NULL;
+	return path;
+}
+
+/* Said once more as what to put into the request's line: libcurl 7.88 goes on
+ * without a URL's query when it has no memory for it, so a start would be paid
+ * for with no webhook, and a list be another one. */
+int http_wire_aim(struct http_wire *wire, const char *url)
+{
+	return curl_easy_setopt(wire->easy, CURLOPT_URL, url) == CURLE_OK &&
+			       curl_easy_setopt(wire->easy,
+						CURLOPT_REQUEST_TARGET,
+						plain_target(url)) == CURLE_OK
+		       ? 0
+		       : -ENOMEM;
+}
+
 int http_wire_start(struct http_wire *wire, struct http_loop *loop,
 		    http_wire_done_fn *done, void *userdata)
 {

@@ -52,6 +52,9 @@ struct http_wire {
 _must_check_ int http_wire_prepare(struct http_wire *wire,
 				   enum http_reach reach);
 
+/* What it asks for. @return 0 or -ENOMEM */
+_must_check_ int http_wire_aim(struct http_wire *wire, const char *url);
+
 /**
  * Run it. done is called once, from the loop, when it has left the loop
  * again, and not at all after http_wire_stop().

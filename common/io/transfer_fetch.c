@@ -399,7 +399,7 @@ static int prepare(struct transfer *t)
 	if (r < 0)
 		return r;
 	easy = t->wire.easy;
-	if (curl_easy_setopt(easy, CURLOPT_URL, t->url) != CURLE_OK)
+	if (http_wire_aim(&t->wire, t->url) < 0)
 		return -ENOMEM;
 	(void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
 	/* Each file on a connection of its own: one that is paused because

@@ -68,6 +68,17 @@ static void want_of_memory_is_not_its_limit(void **state)
 	assert_false(arena_is_full(arena));
 }
 
+static void what_cannot_be_printed_fails(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(1000);
+
+	(void)state;
+	/* A letter that the C locale has not. */
+	assert_null(arena_printf(arena, "%ls", L"\u0416"));
+	assert_true(arena_failed(arena));
+	assert_false(arena_is_full(arena));
+}
+
 static void failure_is_sticky(void **state)
 {
 	_cleanup_(arena_freep) struct arena *arena = arena_new(100);
@@ -123,6 +134,7 @@ int main(void)
 		cmocka_unit_test(nothing_overlaps),
 		cmocka_unit_test(limit_is_exact),
 		cmocka_unit_test(want_of_memory_is_not_its_limit),
+		cmocka_unit_test(what_cannot_be_printed_fails),
 		cmocka_unit_test(failure_is_sticky),
 		cmocka_unit_test(huge_sizes_do_not_wrap),
 		cmocka_unit_test(copies_end_in_a_nul),

@@ -78,6 +78,17 @@ static bool serve(struct peer *peer, int fd, const char *request)
 		peer_say(fd, text);
 		return true;
 	}
+	if (strstr(request, " /target")) {
+		const char *target = strstr(request, " /target") + 1;
+		size_t length = strcspn(target, " ");
+
+		(void)snprintf(text, sizeof(text),
+			       "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n"
+			       "%.*s",
+			       length, (int)length, target);
+		peer_say(fd, text);
+		return true;
+	}
 	if (strstr(request, " /moved ")) {
 		peer_say(fd, "HTTP/1.1 302 Found\r\nLocation: /echo\r\n"
 			     "Content-Length: 0\r\n\r\n");
@@ -180,6 +191,27 @@ static void an_answer_comes_whole(void **state)
 	assert_string_equal(f->seen.header, "yes");
 	post(f, "/echo", NULL);
 	assert_int_equal(atomic_load(&f->peer.connections), 1);
+}
+
+/* On one handle, one after the other. */
+static void the_target_is_what_the_url_says(void **state)
+{
+	static const struct {
+		const char *path, *want;
+	} cases[] = {
+		{ "/target?a=%26b&c=d/e?f", "/target?a=%26b&c=d/e?f" },
+		{ "/target", "/target" },
+		{ "/target?a#b", "/target?a" },
+		{ "/a/../target?a", "/target?a" },
+		{ "/target?", "/target?" },
+		{ "/target/%20", "/target/%20" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		get(f, cases[i].path, NULL);
+		assert_string_equal(f->seen.body, cases[i].want);
+	}
 }
 
 static void nothing_is_added_that_nobody_asked_for(void **state)
@@ -473,6 +505,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(an_answer_comes_whole),
+		CASE(the_target_is_what_the_url_says),
 		CASE(nothing_is_added_that_nobody_asked_for),
 		CASE(headers_have_a_ceiling),
 		CASE(a_redirect_is_an_answer),
