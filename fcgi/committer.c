@@ -5,7 +5,7 @@
 #include "common/io/log.h"
 #include "common/io/wake.h"
 #include "common/model/limits.h"
-#include "fcgi/line.h"
+#include "fcgi/pending.h"
 #include "fcgi/problem.h"
 
 #include <errno.h>
@@ -36,6 +36,12 @@ static const enum commit_kind serves[] = {
 };
 enum { BATCHERS = COUNT_OF(serves) };
 
+/* Requests that wait for one kind of statement. */
+struct line {
+	struct pending_queue waiting;
+	pthread_cond_t filled;
+};
+
 /* A thread that takes all that wait in a line and serves them together. */
 struct batcher {
 	struct committer *committer;
@@ -47,7 +53,6 @@ struct batcher {
 	/* under the lock */
 	struct pending *taken[BATCH_REQUESTS_MAX];
 	size_t taken_count;
-	size_t crowd; /* see line_gather() */
 };
 
 struct committer {
@@ -70,16 +75,6 @@ struct committer {
 	_Atomic bool database_up;
 };
 
-static struct line *line_of(struct batcher *batcher)
-{
-	return &batcher->committer->line[batcher->kind];
-}
-
-static bool writes(const struct batcher *batcher)
-{
-	return batcher->kind != COMMIT_READ_JOB;
-}
-
 /* ---- the queue; all of it under the lock -------------------------------- */
 
 /* @return what is to be freed, without the lock: others want it meanwhile */
@@ -97,6 +92,7 @@ int committer_add(struct committer *committer, struct exchange *exchange,
 		  struct commit *commit)
 {
 	struct pending *pending = pending_new(exchange, commit);
+	struct line *line;
 	int r = 0;
 
 	if (!pending)
@@ -111,7 +107,9 @@ int committer_add(struct committer *committer, struct exchange *exchange,
 		pending->arena = exchange_take_arena(exchange);
 		committer->requests++;
 		committer->bytes += pending->bytes;
-		line_add(&committer->line[commit->kind], pending);
+		line = &committer->line[commit->kind];
+		pending_queue_add(&line->waiting, pending);
+		pthread_cond_signal(&line->filled);
 	}
 	pthread_mutex_unlock(&committer->lock);
 	return r;
@@ -198,9 +196,6 @@ static void answer_batch(struct batcher *batcher)
 	const size_t count = batcher->taken_count;
 
 	pthread_mutex_lock(&batcher->committer->lock);
-	/* What is read costs little, and nobody waits for a disk. */
-	if (writes(batcher))
-		batcher->crowd = count + line_of(batcher)->count;
 	for (size_t i = 0; i < count; i++)
 		exchange[i] = TAKE_PTR(batcher->taken[i]->exchange);
 	pthread_mutex_unlock(&batcher->committer->lock);
@@ -247,18 +242,24 @@ static void *answer_thread(void *context)
 
 /* ---- batches ------------------------------------------------------------ */
 
+static struct line *line_of(struct batcher *batcher)
+{
+	return &batcher->committer->line[batcher->kind];
+}
+
 /* All that wait, up to what one statement should hold; under the lock. */
 static void take_batch(struct batcher *batcher)
 {
-	struct line *line = line_of(batcher);
+	struct pending_queue *waiting = &line_of(batcher)->waiting;
 	size_t bytes = 0;
 
 	batcher->taken_count = 0;
-	while (line->count > 0 && batcher->taken_count < BATCH_REQUESTS_MAX) {
-		bytes += line->waiting.first->bytes;
+	while (waiting->first && batcher->taken_count < BATCH_REQUESTS_MAX) {
+		bytes += waiting->first->bytes;
 		if (batcher->taken_count > 0 && bytes > BATCH_BYTES_MAX)
 			break;
-		batcher->taken[batcher->taken_count++] = line_take(line);
+		batcher->taken[batcher->taken_count++] =
+			pending_queue_take(waiting);
 	}
 }
 
@@ -350,6 +351,11 @@ static void note_database(struct batcher *batcher)
 			  "answered 503 until it is back");
 }
 
+static bool writes(const struct batcher *batcher)
+{
+	return batcher->kind != COMMIT_READ_JOB;
+}
+
 static void count_batch(struct batcher *batcher)
 {
 	if (!writes(batcher))
@@ -381,13 +387,12 @@ static void *batch_thread(void *context)
 
 	pthread_mutex_lock(&committer->lock);
 	for (;;) {
-		line_gather(line_of(batcher), &committer->lock, batcher->crowd);
-		batcher->crowd = 0;
 		take_batch(batcher);
 		if (batcher->taken_count == 0 && committer->stopping)
 			break;
 		if (batcher->taken_count == 0) {
-			line_wait(line_of(batcher), &committer->lock);
+			pthread_cond_wait(&line_of(batcher)->filled,
+					  &committer->lock);
 			continue;
 		}
 		pthread_mutex_unlock(&committer->lock);
@@ -440,9 +445,9 @@ static void expire_if_old(struct expiring *expiring, struct pending *pending)
 }
 
 /* What waits unsent is not sent any more. */
-static void expire_waiting(struct expiring *expiring, struct line *line)
+static void expire_waiting(struct expiring *expiring,
+			   struct pending_queue *waiting)
 {
-	struct pending_queue *waiting = &line->waiting;
 	struct pending **link = &waiting->first;
 
 	while (*link && expiring->count < EXPIRE_AT_ONCE) {
@@ -457,7 +462,6 @@ static void expire_waiting(struct expiring *expiring, struct line *line)
 			waiting->last = link;
 		expire_if_old(expiring, pending);
 		pending->refs--; /* the queue's */
-		line->count--;
 	}
 }
 
@@ -468,7 +472,7 @@ static size_t find_expired(struct committer *committer, int64_t now_ms,
 	struct expiring expiring = { .now_ms = now_ms, .found = ret };
 
 	for (size_t i = 0; i < COMMIT_KINDS; i++)
-		expire_waiting(&expiring, &committer->line[i]);
+		expire_waiting(&expiring, &committer->line[i].waiting);
 	for (size_t b = 0; b < BATCHERS; b++) {
 		const struct batcher *batcher = &committer->batcher[b];
 
@@ -595,6 +599,12 @@ static int start_answering(struct committer *committer,
 				  strerror(r));
 }
 
+static void line_init(struct line *line)
+{
+	pending_queue_init(&line->waiting);
+	(void)pthread_cond_init(&line->filled, NULL);
+}
+
 int committer_new(const struct service *service, struct committer **ret,
 		  struct fault *reterr_fault)
 {
@@ -632,7 +642,7 @@ void committer_stop(struct committer *committer)
 	pthread_mutex_lock(&committer->lock);
 	committer->stopping = true;
 	for (size_t i = 0; i < COMMIT_KINDS; i++)
-		line_close(&committer->line[i]);
+		pthread_cond_broadcast(&committer->line[i].filled);
 	pthread_cond_broadcast(&committer->answerable);
 	pthread_mutex_unlock(&committer->lock);
 	for (size_t i = 0; i < BATCHERS; i++) {
@@ -654,7 +664,7 @@ struct committer *committer_free(struct committer *committer)
 		(void)db_close(committer->batcher[i].worker.db);
 	(void)db_close(committer->answering.db);
 	for (size_t i = 0; i < COMMIT_KINDS; i++)
-		line_done(&committer->line[i]);
+		(void)pthread_cond_destroy(&committer->line[i].filled);
 	(void)pthread_cond_destroy(&committer->answerable);
 	(void)pthread_mutex_destroy(&committer->lock);
 	free(committer);
