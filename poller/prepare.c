@@ -128,13 +128,17 @@ static void on_read(const struct store_content *content, void *userdata)
 	if (draft)
 		base64 = text_to_base64(content->bytes, content->size,
 					TEXT_BASE64, draft);
-	if (!base64 ||
-	    outputs_set_bytes(&prepare->outputs, reading->name, reading->index,
-			      base64, reading->content_type) < 0) {
-		(void)fault_set(
-			&fault, -EFBIG,
-			"the files in the input are too large together");
-		finish(prepare, -EFBIG, &fault);
+	if (base64)
+		r = outputs_set_bytes(&prepare->outputs, reading->name,
+				      reading->index, base64,
+				      reading->content_type);
+	else if (draft && arena_is_full(draft))
+		r = fault_set(&fault, -EFBIG,
+			      "the files in the input are too large together");
+	else
+		r = fault_set(&fault, -ENOMEM, "no memory for a file");
+	if (r < 0) {
+		finish(prepare, r, &fault);
 		return;
 	}
 	if (--prepare->left == 0)
@@ -239,7 +243,8 @@ static int begin(struct work *work, prepare_done_fn *done,
 			      &prepare->input, reterr_fault);
 }
 
-static void take_upstreams(struct poller *poller, const PGresult *result)
+/* @return 0; -ENOMEM: a row is missing, and nobody knows whose */
+static int take_upstreams(struct poller *poller, const PGresult *result)
 {
 	for (int i = 0; i < db_rows(result); i++) {
 		_cleanup_(arena_freep) struct arena *arena =
@@ -251,7 +256,7 @@ static void take_upstreams(struct poller *poller, const PGresult *result)
 		int r;
 
 		if (!arena)
-			continue;
+			return -ENOMEM;
 		row = db_row(result, i, arena);
 		work = work_find(poller, db_row_text(&row, "child_id"));
 		upstream = (struct upstream){
@@ -262,6 +267,8 @@ static void take_upstreams(struct poller *poller, const PGresult *result)
 			.media = db_row_text(&row, "media"),
 		};
 		r = db_row_end(&row, &fault);
+		if (arena_failed(arena) && !arena_is_full(arena))
+			return -ENOMEM;
 		if (!work || work->stop != stop)
 			continue;
 		if (r == 0)
@@ -271,6 +278,7 @@ static void take_upstreams(struct poller *poller, const PGresult *result)
 		if (r < 0)
 			finish(work->owned, r, &fault);
 	}
+	return 0;
 }
 
 /* @return 0; negative and why */
@@ -298,8 +306,7 @@ static int read_upstreams(struct poller *poller, struct work **works,
 	r = query_run(poller, DB_job_upstreams, params, &result);
 	if (r < 0)
 		return r;
-	take_upstreams(poller, result);
-	return 0;
+	return take_upstreams(poller, result);
 }
 
 /* Some works whose inputs have something to be replaced. */

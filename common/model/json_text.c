@@ -67,6 +67,10 @@ static int look_over(const char *text, size_t size, struct fault *reterr_fault)
 		const char *start = next;
 
 		switch (*next) {
+		case '\0':
+			/* jansson passes over one that follows a number. */
+			return fault_set(reterr_fault, -EBADMSG,
+					 "byte %td: a zero byte", start - text);
 		case '"':
 			next = skip_string(next, end);
 			break;

@@ -380,6 +380,7 @@ static const char *const traces[] = {
 static void end_by(const char *id, enum job_state was, enum job_event event,
 		   bool childless, bool whole)
 {
+	_cleanup_(arena_freep) struct arena *arena = fixture_arena();
 	struct move move = fixture_move(id, was, event, MOVE_ANY);
 	struct move_result result;
 	struct fault fault = { "" };
@@ -389,7 +390,7 @@ static void end_by(const char *id, enum job_state was, enum job_event event,
 		move.delivery_key = "d1";
 	assert_int_equal(
 		moves_apply(db, &(const struct move_batch){ &move, 1, whole },
-			    fixture_arena(), &result, NULL, &fault),
+			    arena, &result, NULL, &fault),
 		0);
 	assert_int_equal(result.outcome, MOVE_DONE);
 }

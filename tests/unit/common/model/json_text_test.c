@@ -106,6 +106,7 @@ static void bare_nul_is_refused(void **state)
 	assert_int_equal(json_text_read("[\"a\0b\"]", 7, &json, NULL),
 			 -EBADMSG);
 	assert_int_equal(json_text_read("[1]\0", 4, &json, NULL), -EBADMSG);
+	assert_int_equal(json_text_read("[1\0]", 4, &json, NULL), -EBADMSG);
 	assert_null(json);
 }
 
