@@ -330,8 +330,9 @@ static void serve_connection(struct worker_thread *thread, int fd)
 }
 
 /* May this thread serve it now? Not while stopping: what is not begun is
- * left, unread, to the next process. */
-static bool take(struct accept *accept, int fd)
+ * left, unread, to the next process. That the peer has ended is told once,
+ * maybe with a request that it sent before. */
+static bool take(struct accept *accept, int fd, bool ended)
 {
 	struct connection *connection = &accept->connection[fd];
 	bool taken = false;
@@ -339,7 +340,8 @@ static bool take(struct accept *accept, int fd)
 	pthread_mutex_lock(&accept->lock);
 	if (!accept->stopping) {
 		taken = connection->state == CONNECTION_IDLE;
-		connection->again = connection->state == CONNECTION_BUSY;
+		connection->again =
+			ended || connection->state == CONNECTION_BUSY;
 	}
 	if (taken)
 		connection->state = CONNECTION_BUSY;
@@ -352,12 +354,15 @@ static void serve_events(struct worker_thread *thread)
 	struct accept *accept = thread->accept;
 
 	while (thread->event_next < thread->event_count) {
-		int fd = thread->event[thread->event_next++].data.fd;
+		const struct epoll_event event =
+			thread->event[thread->event_next++];
+		int fd = event.data.fd;
 
 		thread->busy_since_ms = clock_monotonic_ms();
 		if (fd == accept->options.listen_fd)
 			accept_some(accept);
-		else if (fd != accept->stop_fd && take(accept, fd))
+		else if (fd != accept->stop_fd &&
+			 take(accept, fd, event.events & EPOLLRDHUP))
 			serve_connection(thread, fd);
 	}
 	thread->busy_since_ms = 0;
