@@ -47,17 +47,27 @@ function ends(stack, program) {
  * get when it began, libcurl 7.88 divides by the size of a table that it has
  * not. Our digests end it on purpose, by abort(). */
 const explained =
-	/^\d+ (?:abort |crash (?:(?:shim|libc)\.so\S+ )+lib(?:fcgi|crypto|curl))/;
+	/^\d+ (?:abort |\w+ (?:(?:shim|libc)\.so\S+ )+lib(?:fcgi|crypto|curl))/;
 
-/* Nobody died of a mistake of ours, nor hung. SIGKILL is what we did. */
+/* What the shim said of an end; a thread that takes no signals says nothing,
+ * and what failed last is all there is. */
+function lastWords(fired, pid) {
+	const lines = fired.filter((line) => line.startsWith(`${pid} `));
+
+	return lines.filter((line) => !line.startsWith(`${pid} failed `)).at(-1) ??
+		lines.at(-1) ?? "";
+}
+
+/* Nobody died of a mistake of ours, nor hung. SIGKILL is what we did, and
+ * SIGTERM, which ends a program that has just begun. */
 function checkEnds(lane, program) {
 	const found = ends(lane.stack, program);
 	const crashes = Object.entries(found)
-		.filter(([how]) => how.startsWith("signal") && how !== "signal 9")
-		.flatMap(([how, pids]) => pids.map((pid) => [how,
-			...lane.fired.filter((line) =>
-				line.startsWith(`${pid} `)).slice(-2)]))
-		.filter((lines) => !lines.some((line) => explained.test(line)));
+		.filter(([how]) => how.startsWith("signal") &&
+			!["signal 9", "signal 15"].includes(how))
+		.flatMap(([how, pids]) => pids.map(
+			(pid) => [how, lastWords(lane.fired, pid)]))
+		.filter(([, words]) => !explained.test(words));
 
 	assert.deepEqual(crashes, [], `${program} crashed`);
 	assert.equal(logged(lane.stack, "activator", " is silent for "), 0);

@@ -439,6 +439,10 @@ static void an_answer_is_given_to_those_who_read(void **state)
 	wire_head(&wire, "GET", "/long-hurried", 0, NULL);
 	wire_body(&wire, "", 0);
 	loop_send(fd, &wire);
+	for (int i = 0;
+	     i < LOOP_WAIT_MS && accept_figures(loop.accept).connections > 0;
+	     i++)
+		usleep(1000);
 	for (total = 0; loop_wait(&loop, fd, LOOP_WAIT_MS);
 	     total += (size_t)got) {
 		got = read(fd, piece, sizeof(piece));
