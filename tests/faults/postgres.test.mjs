@@ -61,13 +61,14 @@ const faults = {
 		return 1;
 	},
 	// rows locked, and a snapshot that grows old; it begins anew if one of
-	// the rows has changed between the two
+	// the rows has changed between the two. Of a claim, which takes rows
+	// as they come and waits for none, it may wait in a circle
 	"foreign transaction": (stack) => insist(stack, `
 		BEGIN ISOLATION LEVEL REPEATABLE READ;
 		SELECT 1 FROM execution_jobs
 		 WHERE NOT job_is_terminal(status)
-		 LIMIT 50 FOR UPDATE;
-		SELECT pg_sleep(4); COMMIT`, /could not serialize/),
+		 ORDER BY id LIMIT 50 FOR UPDATE;
+		SELECT pg_sleep(4); COMMIT`, /could not serialize|deadlock/),
 	"no connection free": async (stack) => {
 		const socket = `${new URL(stack.database.replace(
 			"postgresql:///", "http://x/")).searchParams.get("host")}` +
