@@ -52,14 +52,16 @@ static void check_retry_after(const char *text, int64_t now_unix_s)
 	if (!taken)
 		return;
 	HOLDS(ms >= 0 && ms <= LIMIT_RETRY_AFTER_S * INT64_C(1000));
-	HOLDS(ms % 1000 == 0);
 	/* Time passes: the wait never grows by it. */
 	HOLDS(retry_after_parse(text, now_unix_s + 1, &later_ms));
-	/* Seconds, as fal says them with a fraction. */
+	/* Seconds, as fal says them with a fraction; never undercut. */
 	if (strspn(text, "0123456789.") == strlen(text)) {
 		HOLDS(later_ms == ms);
+		HOLDS(ms == LIMIT_RETRY_AFTER_S * INT64_C(1000) ||
+		      (double)(ms + 1) >= strtod(text, NULL) * 1000);
 		return;
 	}
+	HOLDS(ms % 1000 == 0);
 	HOLDS(libc_date(text, now_unix_s, &then_unix_s));
 	then_unix_s -= now_unix_s;
 	if (then_unix_s < 0)
