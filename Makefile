@@ -80,7 +80,8 @@ endif
 ALL_CPPFLAGS = -I. -I$(BUILD)/gen -D_GNU_SOURCE $(PKG_CFLAGS) $(CPPFLAGS)
 ALL_CFLAGS   = -std=gnu17 -fPIE -fno-common -fno-strict-aliasing \
 	-fno-delete-null-pointer-checks $(WARNINGS) $(HARDEN) $(CFLAGS) $(SAN)
-ALL_LDFLAGS  = -pie -Wl,--as-needed $(LDHARDEN) $(LDFLAGS)
+ALL_LDFLAGS  = -pie -Wl,--as-needed -Wl,--export-dynamic-symbol=gmtime \
+	$(LDHARDEN) $(LDFLAGS)
 LINK         = $(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@
 ALL_LDLIBS   = -lfcgi $(PKG_LIBS) -lpthread -lm $(LDLIBS)
 PURE_LDLIBS  = $(shell pkg-config --libs jansson libcrypto)

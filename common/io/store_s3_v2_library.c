@@ -5,6 +5,19 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
+
+/*
+ * In place of libc's, for all that is in this process: libs3 makes the Date
+ * that it signs by it, on several threads, which would share the result. (The
+ * Makefile has the linker export it.)
+ */
+struct tm *gmtime(const time_t *unix_s)
+{
+	static _Thread_local struct tm tm;
+
+	return gmtime_r(unix_s, &tm);
+}
 
 #define FUNCTION(name)                                                         \
 	{                                                                      \

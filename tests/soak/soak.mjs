@@ -25,6 +25,7 @@ const SUBMIT_EVERY_MS = 100;
 const ODD_EVERY_MS = 15;
 const BURSTS = 4;
 const BURST = { executions: 20, jobs: 100 };
+const QUIET_MS = 3000;
 const BURST_MORE = 1.15; // the last may hold so much of what the second did
 const WARM_UP = 1 / 3; // of the time: caches and pools fill
 
@@ -256,6 +257,8 @@ class Soak {
 				() => this.submit(Array.from({ length: BURST.jobs },
 					(_, n) => still(`j${n}`)))));
 			await this.ended();
+			// what is not needed any more goes back when all is quiet
+			await sleep(QUIET_MS);
 			for (const [name, held] of Object.entries(after))
 				held.push(look(this.stack.pid(name.slice(7))).dirty);
 		}
