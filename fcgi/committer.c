@@ -77,11 +77,12 @@ struct committer {
 
 /* ---- the queue; all of it under the lock -------------------------------- */
 
-/* @return what is to be freed, without the lock: others want it meanwhile */
+/* NULL is fine. @return what is to be freed, without the lock: others want it
+ * meanwhile */
 _must_check_ static struct pending *pending_unref(struct committer *committer,
 						  struct pending *pending)
 {
-	if (--pending->refs > 0)
+	if (!pending || --pending->refs > 0)
 		return NULL;
 	committer->requests--;
 	committer->bytes -= pending->bytes;

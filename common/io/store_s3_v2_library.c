@@ -12,6 +12,7 @@
  * that it signs by it, on several threads, which would share the result. (The
  * Makefile has the linker export it.)
  */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 struct tm *gmtime(const time_t *unix_s)
 {
 	static _Thread_local struct tm tm;
