@@ -43,27 +43,29 @@ function delivery(n, now) {
 }
 
 // The rows of one: job, inbox, event. Its start was answered before.
-const script = `
-WITH next AS MATERIALIZED (
-    SELECT ('01900000-1000-7000-8000-' ||
-            lpad(to_hex(nextval('bench_webhook')), 12, '0'))::uuid AS id
-), job AS (
-    UPDATE execution_jobs AS job
+const move = `    UPDATE execution_jobs AS job
        SET status = 'storing', version = version + 1, next_poll_at = now(),
            output = '"https://replicate.delivery/x/1.mp4"',
            media_source = '[{"url": "https://replicate.delivery/x/1.mp4"}]',
-           completed_via = 'webhook'
-      FROM next
-     WHERE job.id = next.id AND job.status = 'processing'
-    RETURNING job.id, job.attempt
-), inbox AS (
+           completed_via = 'webhook'`;
+const rest = `), inbox AS (
     INSERT INTO webhook_inbox (job_id, delivery_key, attempt, event)
     SELECT id, 'msg_' || id, attempt, 'succeeded' FROM job
     ON CONFLICT DO NOTHING
 )
 INSERT INTO job_events (job_id, attempt, event, from_status, to_status, why)
 SELECT id, attempt, 'succeeded', 'processing', 'storing',
-       'the result is ready to fetch' FROM job;
+       'the result is ready to fetch' FROM job`;
+const script = `
+WITH next AS MATERIALIZED (
+    SELECT ('01900000-1000-7000-8000-' ||
+            lpad(to_hex(nextval('bench_webhook')), 12, '0'))::uuid AS id
+), job AS (
+${move}
+      FROM next
+     WHERE job.id = next.id AND job.status = 'processing'
+    RETURNING job.id, job.attempt
+${rest};
 `;
 
 // The same for many at a time, with nothing around it.
@@ -71,25 +73,14 @@ const barest = {
 	args: (n, count) => `${n}, ${n + count - 1}`,
 	statement: `
 WITH job AS (
-    UPDATE execution_jobs AS job
-       SET status = 'storing', version = version + 1, next_poll_at = now(),
-           output = '"https://replicate.delivery/x/1.mp4"',
-           media_source = '[{"url": "https://replicate.delivery/x/1.mp4"}]',
-           completed_via = 'webhook'
+${move}
      WHERE id = ANY (ARRAY(
                SELECT ('01900000-1000-7000-8000-' ||
                        lpad(to_hex(n), 12, '0'))::uuid
                  FROM generate_series($1::bigint, $2::bigint) AS n))
        AND status = 'processing'
     RETURNING id, attempt
-), inbox AS (
-    INSERT INTO webhook_inbox (job_id, delivery_key, attempt, event)
-    SELECT id, 'msg_' || id, attempt, 'succeeded' FROM job
-    ON CONFLICT DO NOTHING
-)
-INSERT INTO job_events (job_id, attempt, event, from_status, to_status, why)
-SELECT id, attempt, 'succeeded', 'processing', 'storing',
-       'the result is ready to fetch' FROM job`,
+${rest}`,
 };
 const TOGETHER = { few: 32, many: 128 };
 
