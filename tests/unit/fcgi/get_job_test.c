@@ -5,24 +5,11 @@
 #include "tests/unit/common/flow/server.h"
 #include "tests/unit/fcgi/request.h"
 
+#include "tests/support/arena.h"
+
 #define JOB "01890000-0000-7000-8000-000000000001"
 
-static struct arena *arena;
 static struct http_header header;
-
-static int start(void **state)
-{
-	(void)state;
-	arena = arena_new(1024 * 1024);
-	return arena ? 0 : -1;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	arena = arena_free(arena);
-	return 0;
-}
 
 /* A request of the tester's; known is its If-None-Match, or NULL. */
 static struct request asking(const char *known)

@@ -5,21 +5,7 @@
 #include "common/model/limits.h"
 #include "tests/unit/fcgi/request.h"
 
-static struct arena *arena;
-
-static int start(void **state)
-{
-	(void)state;
-	arena = arena_new(1024 * 1024);
-	return arena ? 0 : -1;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	arena = arena_free(arena);
-	return 0;
-}
+#include "tests/support/arena.h"
 
 static void values_are_decoded(void **state)
 {

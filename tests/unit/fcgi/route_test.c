@@ -1,25 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "fcgi/route.h"
 
-#include "tests/support/check.h"
+#include "tests/support/arena.h"
 
 #define ID "01890000-0000-7000-8000-000000000001"
-
-static struct arena *arena;
-
-static int start(void **state)
-{
-	(void)state;
-	arena = arena_new(65536);
-	return arena ? 0 : -1;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	arena = arena_free(arena);
-	return 0;
-}
 
 static void every_route_is_found(void **state)
 {

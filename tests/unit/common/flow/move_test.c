@@ -3,23 +3,9 @@
 
 #include "tests/unit/common/flow/server.h"
 
+#include "tests/support/arena.h"
+
 /* What moves do to rows is tested on a real database: tests/db. */
-
-static struct arena *arena;
-
-static int start(void **state)
-{
-	(void)state;
-	arena = arena_new(16 << 20);
-	return 0;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	arena = arena_free(arena);
-	return 0;
-}
 
 static void a_new_move_changes_nothing_but_the_state(void **state)
 {
