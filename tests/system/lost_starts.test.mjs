@@ -14,6 +14,12 @@ const withUnknown = (events) => events.some((e) => e.to === "start_unknown");
 // neither has anything to tell, however long a test takes.
 const onlyWebhook = { poll: { status: 503 }, list: { hide: true } };
 
+// The provider took it, and says so neither in its answer nor later.
+const unheard = {
+	start: { drop: "after", times: 1 },
+	webhook: { drop: true },
+};
+
 const lost = {
 	"the connection closed": { drop: "after", times: 1 },
 	"half an answer": { drop: "partial", times: 1 },
@@ -72,10 +78,7 @@ suite("starts lost, the list tells", {
 	for (const name of ["replicate", "fal", "vertex"]) {
 		test(`${name}: found in its list`, async (stack) => {
 			const { id, ids } = await stack.submit([
-				makers[name]("a", {
-					start: { drop: "after", times: 1 },
-					webhook: { drop: true },
-				}),
+				makers[name]("a", unheard),
 			]);
 
 			await stack.jobIn(ids.a, "start_unknown");
@@ -89,18 +92,14 @@ suite("starts lost, the list tells", {
 	}
 
 	test("found behind and before full pages of others", async (stack) => {
-		const lost = {
-			start: { drop: "after", times: 1 },
-			webhook: { drop: true },
-		};
 		// a page has 100; the newest come first
 		const others = (from) => Array.from({ length: 110 }, (_, i) =>
 			clip(`x${from + i}`));
-		const first = await stack.submit([clip("a", lost)]);
+		const first = await stack.submit([clip("a", unheard)]);
 
 		await stack.jobIn(first.ids.a, "start_unknown");
 		const between = await stack.submit(others(0));
-		const last = await stack.submit([clip("b", lost)]);
+		const last = await stack.submit([clip("b", unheard)]);
 
 		await stack.jobIn(last.ids.b, "start_unknown");
 		const after = await stack.submit(others(200));
@@ -113,11 +112,7 @@ suite("starts lost, the list tells", {
 	}, 150);
 
 	test("twins in one list are not mixed up", async (stack) => {
-		const sim = {
-			start: { drop: "after", times: 1 },
-			webhook: { drop: true },
-		};
-		const twin = still("a", sim);
+		const twin = still("a", unheard);
 		const { id } = await stack.submit([
 			twin,
 			{ ...twin, name: "b" },
@@ -135,18 +130,13 @@ suite("starts lost, the list is odd", {
 }, (test) => {
 	test("found although it is late, or does not say whose it is",
 		async (stack) => {
-			const sim = {
-				start: { drop: "after", times: 1 },
-				webhook: { drop: true },
-			};
-
 			await stack.control({
 				replicate: { list: { omit_webhook: true } },
 				fal: { list: { lag_ms: 20_000 } },
 			});
 			const { id, ids } = await stack.submit([
-				still("a", sim),
-				clip("b", sim),
+				still("a", unheard),
+				clip("b", unheard),
 			]);
 
 			await stack.executionEnded(id, "completed", 100);
@@ -158,10 +148,6 @@ suite("starts lost, the list is odd", {
 
 suite("starts lost, the list is away", { settings: noBreaker }, (test) => {
 	test("nobody is given up who may yet be found", async (stack) => {
-		const sim = {
-			start: { drop: "after", times: 1 },
-			webhook: { drop: true },
-		};
 		const look = () => stack.sql(`UPDATE execution_jobs
 			   SET next_poll_at = now(),
 			       unknown_since = now() - interval '5 hours'
@@ -169,9 +155,9 @@ suite("starts lost, the list is away", { settings: noBreaker }, (test) => {
 
 		await stack.control({ all: { list: { status: 503 } } });
 		const { id, ids } = await stack.submit([
-			still("a", sim),
-			clip("b", sim),
-			veo("c", sim),
+			still("a", unheard),
+			clip("b", unheard),
+			veo("c", unheard),
 		]);
 
 		for (const job of Object.values(ids))
@@ -199,16 +185,11 @@ suite("starts lost, nobody tells", {
 }, (test) => {
 	test("may have been billed; a retry adopts what was paid",
 		async (stack) => {
-			const sim = {
-				start: { drop: "after", times: 1 },
-				webhook: { drop: true },
-			};
-
 			await stack.control({ all: { list: { hide: true } } });
 			const { id, ids } = await stack.submit([
-				still("a", sim),
-				clip("b", sim),
-				veo("c", sim),
+				still("a", unheard),
+				clip("b", unheard),
+				veo("c", unheard),
 			]);
 
 			for (const job of Object.values(ids)) {
