@@ -5,12 +5,29 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import http2 from "node:http2";
+import net from "node:net";
 import path from "node:path";
 
 import { request } from "./http.mjs";
 import { clip } from "./jobs.mjs";
 import { root, until } from "./stack.mjs";
 import { suite } from "./suite.mjs";
+
+/* Two that nobody had a moment ago. */
+async function freePorts() {
+	const servers = await Promise.all([0, 0].map((port) =>
+		new Promise((resolve, reject) => {
+			const server = net.createServer();
+
+			server.once("error", reject);
+			server.listen(port, "127.0.0.1", () => resolve(server));
+		})));
+	const [tls, plain] = servers.map((server) => server.address().port);
+
+	for (const server of servers)
+		await new Promise((resolve) => server.close(resolve));
+	return { tls, plain };
+}
 
 /* A second nginx before the same program. @returns how to end it */
 function startSite(stack, ports) {
@@ -65,8 +82,7 @@ function overHttp2(session, headers, body = "") {
 suite("the shipped site", {}, (test) => {
 	test("HTTP/2: sound requests are served, others reach nobody",
 		async (stack) => {
-			const ports = { tls: 30000 + process.pid % 1000,
-				plain: 31000 + process.pid % 1000 };
+			const ports = await freePorts();
 			const end = startSite(stack, ports);
 			const session = http2.connect(
 				`https://rushes.example.com:${ports.tls}`, {
