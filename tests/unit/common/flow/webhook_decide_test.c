@@ -267,6 +267,37 @@ static void the_move_says_what_it_is_about(void **state)
 	CHECK_NUMBER("attempt", move.attempt, NEWEST);
 }
 
+/* A paid id is never dropped; one that is there need not be written again. */
+static void an_id_is_written_unless_the_row_has_it(void **state)
+{
+	static const struct {
+		struct line line;
+		const char *id;
+	} cases[] = {
+		/* clang-format off */
+		{ { "it renders, as is known", JOB_PROCESSING, NEWEST, "p", "p", JOB_RENDERED, 0, TO(JOB_STORING) }, NULL },
+		{ { "and there is more to keep", JOB_PROCESSING, NEWEST, "p", "p", JOB_RENDERED, WITH_REF, TO(JOB_STORING) }, "p" },
+		{ { "it renders, under no name yet", JOB_PROCESSING, NEWEST, NULL, "p", JOB_RENDERED, 0, TO(JOB_STORING) }, "p" },
+		{ { "its start is on the wire", JOB_STARTING, NEWEST, NULL, "p", JOB_PROGRESS, 0, TO(JOB_PROCESSING) }, "p" },
+		{ { "its start is looked for", JOB_START_UNKNOWN, NEWEST, "p", "p", JOB_PROGRESS, 0, TO(JOB_PROCESSING) }, "p" },
+		{ { "it waits to be started again", JOB_QUEUED, NEWEST, "p", "p", JOB_RENDERED, 0, TO(JOB_STORING) }, "p" },
+		/* clang-format on */
+	};
+	_cleanup_(arena_freep) struct arena *arena = arena_new(65536);
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const struct line *line = &cases[i].line;
+		struct webhook_item item;
+		struct move move;
+
+		CHECK_NUMBER(line->name, decide(line, arena, &item, &move),
+			     DECIDED_MOVE);
+		CHECK_NUMBER(line->name, move.becomes, line->becomes);
+		CHECK_TEXT(line->name, move.provider_job_id, cases[i].id);
+	}
+}
+
 /* What nobody could cancel can be cancelled now: it is due at once, which a
  * move that has seen the request would not be. */
 static void a_cancel_that_waited_for_the_start_is_due_with_it(void **state)
@@ -435,6 +466,7 @@ int main(void)
 			a_result_is_taken_wherever_the_job_waits_for_one),
 		cmocka_unit_test(that_it_runs_is_written_only_where_it_is_news),
 		cmocka_unit_test(the_move_says_what_it_is_about),
+		cmocka_unit_test(an_id_is_written_unless_the_row_has_it),
 		cmocka_unit_test(
 			a_cancel_that_waited_for_the_start_is_due_with_it),
 		cmocka_unit_test(what_was_tried_before_counts),
