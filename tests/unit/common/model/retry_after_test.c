@@ -28,6 +28,8 @@ static void values_are_read(void **state)
 		{ "3600", 0, 3600000 },
 		{ "3601", 0, LIMIT_MS },
 		{ "99999999999999999999999999999999", 0, LIMIT_MS },
+		/* 2^64, which would be 0 */
+		{ "18446744073709551616", 0, LIMIT_MS },
 		{ "Sun, 06 Nov 1994 08:49:37 GMT", 784111777 - 90, 90000 },
 		{ "Sunday, 06-Nov-94 08:49:37 GMT", 784111777 - 90, 90000 },
 		{ "Sun Nov  6 08:49:37 1994", 784111777 - 90, 90000 },
@@ -43,6 +45,9 @@ static void values_are_read(void **state)
 		/* two digits: 1994, not 2094; but 2027, not 1927 */
 		{ "Sunday, 06-Nov-94 08:49:37 GMT", 1764000000, 0 },
 		{ "Friday, 01-Jan-27 00:00:00 GMT", 1798761600 - 5, 5000 },
+		/* 2075 is 50 years ahead, and not more; 2076 is */
+		{ "Monday, 30-Dec-75 00:00:00 GMT", 1764000000, LIMIT_MS },
+		{ "Monday, 30-Dec-76 00:00:00 GMT", 1764000000, 0 },
 	};
 
 	(void)state;
@@ -101,6 +106,15 @@ static void other_values_are_refused(void **state)
 		"Sun Nov 6 08:49:37 1994",
 		"Sun Nov 06 08:49:37 1994 GMT",
 		"Sun, 0/ Nov 1994 08:49:37 GMT",
+		"Sun, 06 Nov 19:4 08:49:37 GMT",
+		/* only asctime() pads, and only the day */
+		"Sun,  6 Nov 1994 08:49:37 GMT",
+		"Sun, 06 Nov 1994  8:49:37 GMT",
+		"Sun, 06 Nov 1994 08: 9:37 GMT",
+		"Sun, 06 Nov 1994 08:49: 7 GMT",
+		"Sunday,  6-Nov-94 08:49:37 GMT",
+		"Sunday, 06-Nov- 4 08:49:37 GMT",
+		"Sun Nov  6  8:49:37 1994",
 		"1994-11-06T08:49:37Z",
 	};
 
