@@ -10,6 +10,18 @@ import { root, until } from "../system/stack.mjs";
 
 const build = path.resolve(root, process.env.BUILD ?? "build");
 
+/** The first of so many ports in a row that nobody listens on. */
+export function freePort(count) {
+	for (;;) {
+		const port = 20000 + Math.floor(Math.random() * 10000);
+		const taken = execFileSync("ss", ["-Hltn", `sport >= :${port} ` +
+			`and sport < :${port + count}`], { encoding: "utf8" });
+
+		if (taken === "")
+			return port;
+	}
+}
+
 /** Run a program; its standard output is the result. */
 export function run(file, args, options = {}) {
 	return new Promise((resolve, reject) => {
@@ -112,7 +124,7 @@ export async function startHello(bench, stack) {
 	const dir = path.join(stack.dir, "hello");
 	const socket = path.join(dir, "hello.sock");
 	const from = path.join(stack.dir, "stack/nginx");
-	const port = 32000 + Math.floor(Math.random() * 500);
+	const port = freePort(1);
 	const oldPort = new URL(stack.base).port;
 	// where the runner finds them, should we be killed
 	const pids = path.join(path.dirname(stack.dir), `hello-${port}`);

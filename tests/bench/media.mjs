@@ -2,13 +2,12 @@
 // What moves media, for the case "transfer": a web server that has it, stores
 // that take it, our own code in a program of its own, and curl.
 
-import { execFileSync } from "node:child_process";
 import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 
 import { root, until } from "../system/stack.mjs";
-import { run } from "./load.mjs";
+import { freePort, run } from "./load.mjs";
 import { cpuOf } from "./measure.mjs";
 
 const build = path.resolve(root, process.env.BUILD ?? "build");
@@ -17,17 +16,6 @@ const PNG = Buffer.from("89504e470d0a1a0a0000000d49484452", "hex");
 const WARM_FACTOR = 1.25; // others take some of it meanwhile
 const HELD_MOST = 2 ** 30; // of all three S3 stores together: 3 GiB
 const EMPTY = crypto.createHash("sha256").digest("hex");
-
-function freePort(count) {
-	for (;;) {
-		const port = 20000 + Math.floor(Math.random() * 10000);
-		const taken = execFileSync("ss", ["-Hltn", `sport >= :${port} ` +
-			`and sport < :${port + count}`], { encoding: "utf8" });
-
-		if (taken === "")
-			return port;
-	}
-}
 
 /**
  * Run a program; @returns {Promise<{seconds, cpu, text}>} its time, its and
