@@ -280,7 +280,10 @@ CREATE INDEX webhook_inbox_received ON webhook_inbox USING brin (received_at);
 -- and look each new row's parent up and lock it, which the one statement that
 -- writes such rows has done already: rows of jobs are written by the holder of
 -- the job's lock, jobs and edges together with their execution. The owner's
--- rights, because who removes executions may remove nothing else.
+-- rights, because who removes executions may remove nothing else. So these two
+-- look for tables among their callers' own (pg_temp) last, which is first where
+-- nothing is said; and nobody may make them triggers of other tables.
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 CREATE FUNCTION executions_removed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -308,3 +311,4 @@ $$;
 CREATE TRIGGER jobs_removed AFTER DELETE ON execution_jobs
     REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION jobs_removed();
+REVOKE EXECUTE ON FUNCTION executions_removed(), jobs_removed() FROM PUBLIC;

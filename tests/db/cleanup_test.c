@@ -132,12 +132,52 @@ static void the_poller_may_remove_executions_and_nothing_else(void **state)
 	fixture_check_invariants();
 }
 
+/* The triggers have the owner's rights, and a role that was taken over may have
+ * temporary tables of any name. */
+static void tables_of_a_callers_own_are_not_taken_for_ours(void **state)
+{
+	struct pipeline old;
+
+	(void)state;
+	make_finished(&old);
+	CHECK_NUMBER("rows left in the table of the caller",
+		     fixture_number("SET ROLE rushes_poller; "
+				    "CREATE TEMP TABLE execution_jobs AS "
+				    "SELECT id, execution_id "
+				    "FROM public.execution_jobs; "
+				    "GRANT ALL ON execution_jobs TO PUBLIC; "
+				    "DELETE FROM executions WHERE id = '%s'; "
+				    "SELECT count(*) FROM execution_jobs "
+				    "WHERE execution_id = '%s'",
+				    old.execution, old.execution),
+		     2);
+	assert_int_equal(rows_of(&old), 0);
+	fixture_check_invariants();
+}
+
+static void nobody_may_make_them_triggers_of_other_tables(void **state)
+{
+	(void)state;
+	CHECK_NUMBER(
+		"functions with the owner's rights that anybody may use",
+		fixture_number("SELECT count(*) FROM pg_proc "
+			       "CROSS JOIN unnest(ARRAY['rushes_fcgi', "
+			       "'rushes_poller', 'rushes_operator']) AS role "
+			       "WHERE prosecdef AND "
+			       "pronamespace = 'public'::regnamespace AND "
+			       "has_function_privilege(role, oid, 'EXECUTE')"),
+		0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_old_execution_goes_with_all_it_had),
 		cmocka_unit_test(
 			the_poller_may_remove_executions_and_nothing_else),
+		cmocka_unit_test(
+			tables_of_a_callers_own_are_not_taken_for_ours),
+		cmocka_unit_test(nobody_may_make_them_triggers_of_other_tables),
 	};
 
 	return cmocka_run_group_tests(tests, open_db, close_db);
