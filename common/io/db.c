@@ -232,14 +232,20 @@ bool db_connected(const struct db *db)
 /* What a statement's failure means: see db_run(). */
 static int error_kind(const PGconn *conn, const PGresult *result)
 {
+	static const char *const passing[] = { "08", "25", "40",
+					       "53", "55", "57" };
 	/* No SQLSTATE at all is legal: libpq made the error up itself. */
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
 	if (PQstatus(conn) != CONNECTION_OK || !state)
 		return -EAGAIN;
-	if (strncmp(state, "08", 2) == 0 || strncmp(state, "40", 2) == 0 ||
-	    strncmp(state, "53", 2) == 0 || strncmp(state, "57", 2) == 0)
-		return -EAGAIN;
+	/* 08: the connection; 25: only reads are taken, by a standby or on
+	 * request; 40: undone; 53: no memory, disk or connections; 55: a lock
+	 * was not had in time; 57: the operator. */
+	for (size_t i = 0; i < COUNT_OF(passing); i++) {
+		if (strncmp(state, passing[i], 2) == 0)
+			return -EAGAIN;
+	}
 	/* 26000 and 0A000: the plan or statement is gone (a migration, a
 	 * pooler between us); 42xxx: no such table, column, right. */
 	if (strncmp(state, "26", 2) == 0 || strncmp(state, "42", 2) == 0 ||

@@ -29,8 +29,8 @@ enum db_query {
 
 /* Outcomes of db_run() that its caller handles. */
 enum {
-	/* The statement was refused for what is in its parameters (SQLSTATE
-	 * not of class 08, 40, 53, 57): sending the same again is useless. */
+	/* The statement was refused for what is in its parameters, as far as
+	 * its SQLSTATE says: sending the same again is useless. */
 	DB_E_DATA = 1,
 };
 
@@ -64,9 +64,10 @@ bool db_connected(const struct db *db);
  * Reconnects first where the last statement lost the connection, at most
  * once a call.
  *
- * @return 0; DB_E_DATA; -EAGAIN when the server is away, shuts down, or a
- *	   deadlock or serialization failure undid the statement: it may be run
- *	   again, but after a lost connection it may also have been committed;
+ * @return 0; DB_E_DATA; -EAGAIN when the server is away, shuts down, only
+ *	   reads, or a deadlock, serialization failure or timeout undid the
+ *	   statement: it may be run again, but after a lost connection it may
+ *	   also have been committed;
  *	   -EPROTO when statement and schema disagree
  */
 _must_check_ int db_run(struct db *db, enum db_query query,

@@ -2,6 +2,7 @@
 #include "tests/db/fixture.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 /* Statements that are prepared once a connection, when the server and we do
  * not agree whether they are. A trigger does what a pooler may do, or what
@@ -45,19 +46,18 @@ static int run(enum db_query query, const char *const *params)
 }
 
 /* Let the connection's own session do that. */
-static void in_session(const char *id, const char *sha256,
-		       const char *statement)
+static int in_session(const char *id, const char *sha256, const char *statement)
 {
 	const char *params[] = { id, statement, sha256 };
 
-	assert_int_equal(run(DB_api_key_add, params), 0);
+	return run(DB_api_key_add, params);
 }
 
 static void test_statement_that_is_gone_is_made_anew(void **state)
 {
 	(void)state;
 	assert_int_equal(run(DB_database_ready, NULL), 0);
-	in_session(KEY("0"), "DEALLOCATE database_ready");
+	assert_int_equal(in_session(KEY("0"), "DEALLOCATE database_ready"), 0);
 	assert_int_equal(run(DB_database_ready, NULL), -EPROTO);
 	assert_int_equal(run(DB_database_ready, NULL), 0);
 }
@@ -65,9 +65,39 @@ static void test_statement_that_is_gone_is_made_anew(void **state)
 static void test_statement_that_is_there_already_is_used(void **state)
 {
 	(void)state;
-	in_session(KEY("1"), "PREPARE api_key_list AS SELECT 1");
+	assert_int_equal(
+		in_session(KEY("1"), "PREPARE api_key_list AS SELECT 1"), 0);
 	assert_int_equal(run(DB_api_key_list, NULL), 0);
 	assert_int_equal(run(DB_api_key_list, NULL), 0);
+}
+
+/* What is refused for its data is given up, so nothing else may pass for it. */
+static void test_refusals_that_pass_are_not_about_the_data(void **state)
+{
+	static const struct {
+		const char *sqlstate;
+		int want;
+	} cases[] = {
+		{ "22P02", DB_E_DATA }, /* no JSON, no number */
+		{ "23505", DB_E_DATA }, /* there already */
+		{ "25006", -EAGAIN },	/* a standby, or told to be one */
+		{ "40P01", -EAGAIN },	/* deadlock */
+		{ "53100", -EAGAIN },	/* disk full */
+		{ "55P03", -EAGAIN },	/* lock_timeout */
+		{ "57014", -EAGAIN },	/* statement_timeout */
+		{ "42501", -EPROTO },	/* roles.sql was not run */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		char raise[80];
+
+		(void)snprintf(raise, sizeof(raise),
+			       "DO 'BEGIN RAISE SQLSTATE ''%s''; END'",
+			       cases[i].sqlstate);
+		CHECK_NUMBER(cases[i].sqlstate, in_session(KEY("2"), raise),
+			     cases[i].want);
+	}
 }
 
 int main(void)
@@ -75,6 +105,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_statement_that_is_gone_is_made_anew),
 		cmocka_unit_test(test_statement_that_is_there_already_is_used),
+		cmocka_unit_test(
+			test_refusals_that_pass_are_not_about_the_data),
 	};
 
 	return cmocka_run_group_tests(tests, open_db, close_db);
