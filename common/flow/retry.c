@@ -82,7 +82,9 @@ static bool may_have_been_billed(const struct execution_job *job)
 static enum job_event choose(const struct execution_job *job,
 			     const struct parents *parents)
 {
-	if (parents->running > 0)
+	/* It may be still to be told of one that has ended: what runs by then
+	 * would lose its lease and its slot over that. */
+	if (parents->running > 0 || job->needs_left > 0)
 		return JOB_REVIVED;
 	if (can_store_again(job))
 		return JOB_RETRY_STORE;

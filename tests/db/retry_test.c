@@ -396,6 +396,28 @@ static void none_is_revived_beside_a_parent_that_runs_again(void **state)
 	fixture_check_invariants();
 }
 
+/* b has ended, which c, that would run all the same, was not told yet. */
+static void a_job_that_is_still_to_be_told_waits_for_it(void **state)
+{
+	struct cancelled cancelled;
+	struct retried retried;
+	struct pipeline one;
+
+	(void)state;
+	make("fail", &one);
+	fixture_sql("UPDATE execution_jobs SET on_dependency_failure = 'run' "
+		    "WHERE id = '%s'",
+		    one.job[2]);
+	assert_int_equal(cancel(one.job[2], &cancelled), 0);
+	fixture_bring(db, one.job[0], "retry", JOB_FAILED);
+	check_states("not told", &one, "failed failed cancelled queued");
+	assert_int_equal(retry(one.job[2], &retried), 0);
+	check_states("retried", &one, "failed failed waiting queued");
+	settle(one.job[1], JOB_FAILED);
+	check_states("told", &one, "failed failed queued queued");
+	fixture_check_invariants();
+}
+
 static void what_did_not_fail_is_not_retried(void **state)
 {
 	static const enum job_state states[] = {
@@ -431,6 +453,7 @@ int main(void)
 		cmocka_unit_test(a_cancelled_job_waits_for_what_still_runs),
 		cmocka_unit_test(
 			none_is_revived_beside_a_parent_that_runs_again),
+		cmocka_unit_test(a_job_that_is_still_to_be_told_waits_for_it),
 		cmocka_unit_test(what_did_not_fail_is_not_retried),
 	};
 
