@@ -10,7 +10,7 @@ static int load(const char *text, size_t flags, json_t **ret)
 {
 	json_error_t error;
 
-	return json_text_load(text, strlen(text), flags, ret, &error);
+	return json_text_load_large(text, strlen(text), flags, ret, &error);
 }
 
 int outputs_init(struct outputs *outputs, const char *defaults,

@@ -228,6 +228,7 @@ static int begin(struct work *work, prepare_done_fn *done,
 		 struct fault *reterr_fault)
 {
 	struct prepare *prepare = arena_alloc(work->arena, sizeof(*prepare));
+	json_error_t error;
 	int r;
 
 	if (!prepare)
@@ -239,8 +240,10 @@ static int begin(struct work *work, prepare_done_fn *done,
 			 reterr_fault);
 	if (r < 0)
 		return r;
-	return json_text_read(work->job.input, strlen(work->job.input),
-			      &prepare->input, reterr_fault);
+	r = json_text_load_large(work->job.input, strlen(work->job.input), 0,
+				 &prepare->input, &error);
+	return r < 0 ? fault_set(reterr_fault, r, "the input cannot be read")
+		     : 0;
 }
 
 /* @return 0; -ENOMEM: a row is missing, and nobody knows whose */

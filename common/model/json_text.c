@@ -180,6 +180,69 @@ int json_text_load(const char *text, size_t size, size_t flags, json_t **ret,
 	return 0;
 }
 
+/* With fewer, an integer has 64 bits at most. */
+enum { WHOLE_DIGITS = 19 };
+
+static bool is_beyond_64_bits(const char *digits)
+{
+	errno = 0;
+	(void)strtoll(digits, NULL, 10);
+	return errno == ERANGE;
+}
+
+/* A copy in which integers beyond 64 bits are written as reals.
+ *
+ * @return for free(); NULL without memory */
+static char *copy_with_reals(const char *text, size_t size, size_t *ret_size)
+{
+	char *copy = malloc(size + size / WHOLE_DIGITS * strlen(".0") + 1);
+	const char *end = text + size;
+	size_t at = 0;
+
+	while (copy && text < end) {
+		const char *start = text++;
+		bool is_number =
+			*start == '-' || (*start >= '0' && *start <= '9');
+		bool is_whole = is_number;
+		size_t length;
+
+		if (*start == '"') {
+			text = skip_string(start, end);
+			text = text < end ? text + 1 : end;
+		}
+		for (; is_number && text < end && is_in_number(*text); text++)
+			is_whole = is_whole && *text >= '0' && *text <= '9';
+		length = (size_t)(text - start);
+		memcpy(copy + at, start, length);
+		copy[at + length] = '\0';
+		if (is_whole && length >= WHOLE_DIGITS &&
+		    is_beyond_64_bits(copy + at)) {
+			memcpy(copy + at + length, ".0", strlen(".0"));
+			length += strlen(".0");
+		}
+		at += length;
+	}
+	*ret_size = at;
+	return copy;
+}
+
+int json_text_load_large(const char *text, size_t size, size_t flags,
+			 json_t **ret, json_error_t *reterr)
+{
+	int r = json_text_load(text, size, flags, ret, reterr);
+	char *copy;
+
+	if (r != -EBADMSG ||
+	    json_error_code(reterr) != json_error_numeric_overflow)
+		return r;
+	copy = copy_with_reals(text, size, &size);
+	if (!copy)
+		return -ENOMEM;
+	r = json_text_load(copy, size, flags, ret, reterr);
+	free(copy);
+	return r;
+}
+
 int json_text_read(const char *text, size_t size, json_t **ret,
 		   struct fault *reterr_fault)
 {

@@ -41,6 +41,15 @@ _must_check_ int json_text_read(const char *text, size_t size, json_t **ret,
 _must_check_ int json_text_load(const char *text, size_t size, size_t flags,
 				json_t **ret, json_error_t *reterr);
 
+/**
+ * The same, and integers beyond 64 bits (seeds) become reals. PostgreSQL gives
+ * back with all its digits what was stored as 1e20, so this is how what comes
+ * from there is read.
+ */
+_must_check_ int json_text_load_large(const char *text, size_t size,
+				      size_t flags, json_t **ret,
+				      json_error_t *reterr);
+
 /* Whether jansson asked for memory in vain, on this thread, since the last
  * json_text_watch(): then what it made is not what was meant. */
 void json_text_watch(void);

@@ -48,11 +48,7 @@ int wire_parse(const char *bytes, size_t size, json_t **ret)
 	if (!bytes || !is_modest(bytes, size))
 		return -EBADMSG;
 
-	r = json_text_load(bytes, size, flags, &value, &error);
-	if (r == -EBADMSG &&
-	    json_error_code(&error) == json_error_numeric_overflow)
-		r = json_text_load(bytes, size, flags | JSON_DECODE_INT_AS_REAL,
-				   &value, &error);
+	r = json_text_load_large(bytes, size, flags, &value, &error);
 	if (r < 0)
 		return r;
 	if (!json_is_object(value)) {

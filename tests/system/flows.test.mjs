@@ -130,6 +130,7 @@ suite("pipelines", { concurrency: 4 }, (test) => {
 					second: "${root.output.urls[1]}",
 					bytes: "${leg0.output.media[0].bytes}",
 					text: "size ${leg0.output.media.0.bytes} $${kept}",
+					huge: 1e21,
 					file: { $media: "root", index: 1 },
 				}),
 			]);

@@ -70,6 +70,30 @@ static void a_result_without_files_has_no_url(void **state)
 	outputs_done(&outputs);
 }
 
+/* As PostgreSQL gives a seed beyond 64 bits back. */
+static void numbers_beyond_64_bits_do_not_spoil_a_result(void **state)
+{
+	const struct upstream upstream = {
+		.name = "still",
+		.completed = true,
+		.output = "{\"seed\": 15860307465884636000}",
+		.media = "[]",
+	};
+	struct outputs outputs;
+
+	(void)state;
+	assert_int_equal(outputs_init(&outputs,
+				      "{\"other\": {\"seed\": "
+				      "100000000000000000000}}",
+				      NULL),
+			 0);
+	assert_int_equal(outputs_add(&outputs, &upstream, NULL), 0);
+	check_outputs(&outputs, "{\"still\": {\"url\": null, \"urls\": [], "
+				"\"media\": [], \"raw\": "
+				"{\"seed\": 15860307465884636000.0}}}");
+	outputs_done(&outputs);
+}
+
 static void defaults_stand_in_for_what_did_not_complete(void **state)
 {
 	static const struct upstream upstreams[] = {
@@ -179,6 +203,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_result_has_the_shape_of_the_api),
 		cmocka_unit_test(a_result_without_files_has_no_url),
+		cmocka_unit_test(numbers_beyond_64_bits_do_not_spoil_a_result),
 		cmocka_unit_test(defaults_stand_in_for_what_did_not_complete),
 		cmocka_unit_test(files_are_found_by_name_and_index),
 		cmocka_unit_test(bytes_take_the_place_of_media),

@@ -39,6 +39,54 @@ static void texts_survive(void **state)
 	}
 }
 
+static void integers_beyond_64_bits_become_reals(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *want;
+	} cases[] = {
+		{ "[15860307465884635512,1]", "[1.5860307465884635e19,1]" },
+		{ "[100000000000000000000]", "[1e20]" },
+		{ "[-9223372036854775809]", "[-9.223372036854776e18]" },
+		{ "[1e20]", "[1e20]" },
+		{ "[-9223372036854775808,9223372036854775807,1e20]",
+		  "[-9223372036854775808,9223372036854775807,1e20]" },
+		{ "{\"100000000000000000000\":[\"\\\"100000000000000000000\","
+		  "100000000000000000000]}",
+		  "{\"100000000000000000000\":[\"\\\"100000000000000000000\","
+		  "1e20]}" },
+		{ "100000000000000000000", "1e20" },
+	};
+	static const char *const wrong[] = {
+		"[100000000000000000000",	 "[100000000000000000000,\"",
+		"[100000000000000000000,1e999]", "[0100000000000000000000]",
+		"[100000000000000000000-]",	 "[\"\\",
+	};
+	json_error_t error;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		_cleanup_(arena_freep) struct arena *arena = arena_new(1000);
+		json_auto_t *json = NULL;
+
+		CHECK_NUMBER(cases[i].text,
+			     json_text_load_large(
+				     cases[i].text, strlen(cases[i].text),
+				     JSON_DECODE_ANY, &json, &error),
+			     0);
+		CHECK_TEXT(cases[i].text, json_text_write(json, arena),
+			   cases[i].want);
+	}
+	for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+		json_t *json = NULL;
+
+		CHECK_NUMBER(wrong[i],
+			     json_text_load_large(wrong[i], strlen(wrong[i]), 0,
+						  &json, &error),
+			     -EBADMSG);
+	}
+}
+
 static void other_texts_are_refused(void **state)
 {
 	static const char *const wrong[] = {
@@ -260,6 +308,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(texts_survive),
+		cmocka_unit_test(integers_beyond_64_bits_become_reals),
 		cmocka_unit_test(other_texts_are_refused),
 		cmocka_unit_test(bare_nul_is_refused),
 		cmocka_unit_test(size_is_kept),

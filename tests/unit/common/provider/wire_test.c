@@ -364,12 +364,14 @@ static void output_has_a_limit(void **state)
 
 static void numbers_beyond_64_bits_do_not_spoil_an_answer(void **state)
 {
-	static const char text[] = "{\"seed\":15860307465884635512}";
+	static const char text[] =
+		"{\"seed\":15860307465884635512,\"width\":1024}";
 	json_auto_t *value = NULL;
 
 	(void)state;
 	assert_int_equal(wire_parse(text, strlen(text), &value), 0);
 	assert_true(json_is_real(json_object_get(value, "seed")));
+	assert_true(json_is_integer(json_object_get(value, "width")));
 }
 
 static void credentials_that_no_header_may_hold(void **state)
