@@ -104,6 +104,11 @@ static void again(struct work *work, const char *code, const char *message)
 			message);
 }
 
+void complete_again(struct work *work, const char *message)
+{
+	again(work, "media_unavailable", message);
+}
+
 /* Our own store is away: what was paid for waits for it as long as the
  * provider keeps it. Counted are only so many that waits grow. */
 static void store_away(struct work *work, const char *message)

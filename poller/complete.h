@@ -13,4 +13,8 @@
  */
 void complete_begin(struct work *work);
 
+/* Its files could not be fetched now: again, but not more than STORE_RETRIES
+ * times. */
+void complete_again(struct work *work, const char *message);
+
 #endif

@@ -5,6 +5,8 @@
 #include "common/base/dice.h"
 #include "common/io/log.h"
 #include "common/model/limits.h"
+#include "poller/check.h"
+#include "poller/complete.h"
 #include "poller/gate.h"
 #include "poller/look.h"
 
@@ -30,6 +32,30 @@ void token_drop(struct provider_state *provider)
 	provider->token.refresh_at_ms = 0;
 }
 
+/* Nothing can be asked now. Who has a deadline, or waits for a cancellation,
+ * must not wait longer for that. */
+static void go_without(struct work *work)
+{
+	const struct provider_event event = {
+		.kind = JOB_NO_ANSWER,
+		.progress = -1,
+		.error_code = "provider_auth",
+		.error_message = "no access token could be had from the "
+				 "provider's token service",
+		.billed = JOB_BILLED_NO,
+	};
+	int64_t delay_ms = AGAIN_LEAST_MS + dice_uint32() % AGAIN_SPREAD_MS;
+
+	if (work->job.state == JOB_PROCESSING ||
+	    work->job.state == JOB_START_UNKNOWN)
+		check_take(work, &event);
+	else if (work->job.state == JOB_STORING && work->deadline_passed)
+		complete_again(work, event.error_message);
+	else
+		work_postpone(work, delay_ms, event.error_code,
+			      event.error_message);
+}
+
 static void refuse_waiting(struct provider_state *provider, const char *why)
 {
 	const struct log_context context = { .provider = provider->ops->name };
@@ -40,11 +66,7 @@ static void refuse_waiting(struct provider_state *provider, const char *why)
 		  provider->token.waiting.count);
 	while ((work = provider->token.waiting.first)) {
 		work_dequeue(work);
-		work_postpone(work,
-			      AGAIN_LEAST_MS + dice_uint32() % AGAIN_SPREAD_MS,
-			      "provider_auth",
-			      "no access token could be had from the "
-			      "provider's token service");
+		go_without(work);
 	}
 }
 

@@ -11,7 +11,8 @@
 
 /**
  * Do the next step of a work once its provider's credential can be used: at
- * once, or when a token has come. If none can be had the work is postponed.
+ * once, or when a token has come. If none can be had the work is put off like
+ * one whose provider does not answer: until its deadline.
  */
 void token_then(struct work *work, work_step_fn *step);
 

@@ -4,7 +4,7 @@
 
 import assert from "node:assert/strict";
 
-import { clip, makers, still } from "./jobs.mjs";
+import { clip, makers, still, veo } from "./jobs.mjs";
 import { until } from "./stack.mjs";
 import { noBreaker, suite } from "./suite.mjs";
 
@@ -180,4 +180,46 @@ suite("failures", { settings: noBreaker, concurrency: 8 }, (test) => {
 		assert.notEqual(job.error.billed, "no");
 		await stack.check(id);
 	});
+});
+
+// Alone: nobody is let in at Vertex any more.
+suite("no access token", {
+	settings: { ...noBreaker, STORE_RETRIES: "1" },
+}, (test) => {
+	test("vertex: deadlines and cancellations hold all the same",
+		async (stack) => {
+			const soon = { deadline_s: 8 };
+			const { id, ids } = await stack.submit([
+				veo("renders", { delay_ms: 600_000 }, soon),
+				veo("lost", { start: { drop: "after" } }, soon),
+				veo("stores", { media: { status: 503 } }, soon),
+				veo("queued", { start: { status: 429 } }, soon),
+				veo("cancelled", { delay_ms: 600_000 }),
+			]);
+
+			await stack.jobIn(ids.renders, "processing");
+			await stack.jobIn(ids.cancelled, "processing");
+			await stack.jobIn(ids.lost, "start_unknown");
+			await stack.jobIn(ids.stores, "storing");
+			await stack.control({
+				vertex: { token: { status: 400 } },
+				expire_tokens: true,
+			});
+			await stack.api("POST",
+				`/api/jobs/${ids.cancelled}/cancel`);
+
+			const code = async (job) =>
+				(await stack.ended(job, "failed", 60)).error.code;
+
+			assert.equal(await code(ids.renders),
+				"deadline_exceeded");
+			assert.equal(await code(ids.lost),
+				"may_have_been_billed");
+			assert.equal(await code(ids.stores),
+				"media_unavailable");
+			assert.equal(await code(ids.queued),
+				"deadline_exceeded");
+			await stack.ended(ids.cancelled, "cancelled");
+			await stack.check(id);
+		});
 });
