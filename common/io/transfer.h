@@ -56,10 +56,10 @@ enum transfer_side {
  *
  *	error  0	 stored
  *	       -EAGAIN	 trying again may help: connections, cuts, timeouts,
- *			 408, 425, 429, 401 (the token may be renewed), 5xx,
- *			 a full disk; a name that leads (now) where we may
- *			 not go
- *	       -ENOENT	 the link is gone: 403, 404, 410
+ *			 408, 425, 429, 401 (the token may be renewed), 403
+ *			 where credentials were shown, 5xx, a full disk; a
+ *			 name that leads (now) where we may not go
+ *	       -ENOENT	 the link is gone: another 403, 404, 410
  *	       -EFBIG	 more than bytes_max
  *	       -EBADMSG	 not media, empty, an answer whose end cannot be told,
  *			 another status, too many redirects

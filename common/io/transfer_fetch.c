@@ -279,6 +279,10 @@ static void note_status(struct transfer *t)
 
 	switch (t->status) {
 	case 403:
+		/* A link that is signed has run out; who shows who he is lacks
+		 * a right, which may be given. */
+		error = t->headers ? -EAGAIN : -ENOENT;
+		break;
 	case 404:
 	case 410:
 		error = -ENOENT;

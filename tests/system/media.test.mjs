@@ -113,6 +113,24 @@ suite("media", { settings, concurrency: 6 }, (test) => {
 			await stack.check(id);
 		}, 150);
 
+	// What is forbidden to whom shows who he is has not gone.
+	test("veo: no right to read in Cloud Storage, until it is given",
+		async (stack) => {
+			const { id, ids } = await stack.submit([
+				veo("a", { media: { status: 403 } }),
+			]);
+			const job = await stack.ended(ids.a, "failed", 90);
+
+			assert.equal(job.error.code, "media_unavailable");
+			const [{ id: start }] = await stack.startsOf(ids.a);
+
+			await stack.steer(start, { words: { media: {} } });
+			await stack.api("POST", `/api/jobs/${ids.a}/retry`);
+			await stack.ended(ids.a, "completed", 40);
+			await stack.start(ids.a);
+			await stack.check(id);
+		}, 150);
+
 	test("veo: truncated out of Cloud Storage", async (stack) => {
 		const { id } = await stack.submit([
 			veo("a", { media: { cut: 500, times: 1 } }),

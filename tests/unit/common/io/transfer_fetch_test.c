@@ -22,7 +22,6 @@ static const struct {
 	{ "/status/206", -EBADMSG },
 	{ "/status/400", -EBADMSG },
 	{ "/status/401", -EAGAIN },
-	{ "/status/403", -ENOENT },
 	{ "/status/404", -ENOENT },
 	{ "/status/410", -ENOENT },
 	{ "/status/408", -EAGAIN },
@@ -50,6 +49,18 @@ static void bad_answers_store_nothing(void **state)
 		assert_failed(f, failures[i].error, TRANSFER_SOURCE);
 		assert_false(result->unreached);
 	}
+}
+
+/* A link has run out, or somebody whom they know lacks a right. */
+static void what_is_forbidden_may_be_allowed_to_whom_they_know(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)move(f, "/status/403");
+	assert_failed(f, -EAGAIN, TRANSFER_SOURCE);
+	f->anonymous = true;
+	(void)move(f, "/status/403");
+	assert_failed(f, -ENOENT, TRANSFER_SOURCE);
 }
 
 static void too_much_is_given_up(void **state)
@@ -128,6 +139,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(bad_answers_store_nothing),
+		CASE(what_is_forbidden_may_be_allowed_to_whom_they_know),
 		CASE(too_much_is_given_up),
 		CASE(a_stall_is_given_up),
 		CASE(loopback_is_refused_unless_allowed),

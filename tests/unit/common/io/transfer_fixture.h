@@ -37,6 +37,7 @@ struct fixture {
 	struct transfers *transfers;
 	struct peer peer, other;
 	struct seen seen;
+	bool anonymous; /* no credentials are shown */
 };
 
 static char media[MEDIA_BYTES];
@@ -283,7 +284,7 @@ static inline void begin(struct fixture *f, const char *url, struct seen *seen,
 		.method = HTTP_GET,
 		.url = url,
 		.header = { { "X-Api-Key", "secret" } },
-		.header_count = 1,
+		.header_count = f->anonymous ? 0 : 1,
 	};
 	struct transfer_job job = { .request = &request,
 				    .key_prefix = PREFIX,
