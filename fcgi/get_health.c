@@ -7,6 +7,8 @@
 #include "fcgi/show.h"
 #include "fcgi/version.h"
 
+#include <errno.h>
+
 /* GET /healthz - the program runs and answers. Asks nobody. */
 int get_healthz(struct worker *worker, const struct request *request,
 		struct reply *ret, struct fault *reterr_fault)
@@ -22,28 +24,33 @@ int get_healthz(struct worker *worker, const struct request *request,
 	return reply_json(ret, 200, json_out_end(&out, NULL), reterr_fault);
 }
 
-/* GET /readyz - requests can be served: the database is there, and has the
- * schema that this program was built for. */
+/* GET /readyz - requests can be served: the database is there, and its schema
+ * is not older than what this program was built for. A newer one is good, for
+ * hosts are upgraded one after the other. */
 int get_readyz(struct worker *worker, const struct request *request,
 	       struct reply *ret, struct fault *reterr_fault)
 {
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	struct json_out out = json_out_init(request->arena);
 	struct db_row row;
-	int64_t version;
+	int64_t version = 0;
+	int r;
 
-	if (read_run(worker_db(worker), DB_database_ready, NULL, &rows,
-		     reterr_fault) < 0)
+	r = read_run(worker_db(worker), DB_database_ready, NULL, &rows,
+		     reterr_fault);
+	if (r == 0) {
+		row = db_row(rows, 0, request->arena);
+		version = db_row_int64_or(&row, "version", 0);
+	}
+	/* A connection is not even made to one that is older. */
+	if (r == -EPROTO || (r == 0 && version < db_schema_version()))
+		return refuse_for_now(request, ret, "schema_mismatch",
+				      "The database's schema is not one that "
+				      "this program can use: run rushes-poller "
+				      "--migrate.");
+	if (r < 0)
 		return refuse_for_now(request, ret, "database_away",
-				      "The database cannot be reached, or its "
-				      "schema is not ours.");
-	row = db_row(rows, 0, request->arena);
-	version = db_row_int64_or(&row, "version", 0);
-	if (version != db_schema_version())
-		return refuse_for_now(
-			request, ret, "schema_mismatch",
-			"The database has another schema than this "
-			"program: run rushes-poller --migrate.");
+				      "The database cannot be reached.");
 
 	json_out_open(&out, '{');
 	json_out_member(&out, "status", "ready");

@@ -162,6 +162,36 @@ suite("the database goes", { settings }, (test) => {
 		}, 150);
 	}
 
+	test("a schema that is newer is served, an older one is not",
+		async (stack) => {
+			const ready = () => request(`${stack.base}/readyz`);
+			const shift = (by) => stack.sql(`UPDATE schema_migrations
+				SET version = version + ${by}`);
+			const { json: now } = await ready();
+
+			// another host was upgraded first: this one stays in use
+			await shift(1000);
+			try {
+				const { status, json } = await ready();
+
+				assert.equal(status, 200, JSON.stringify(json));
+				assert.equal(json.schema_version,
+					now.schema_version + 1000);
+			} finally {
+				await shift(-1000);
+			}
+			await shift(-1000);
+			try {
+				const { status, json } = await ready();
+
+				assert.equal(status, 503);
+				assert.equal(json.code, "schema_mismatch");
+			} finally {
+				await shift(1000);
+			}
+			assert.equal((await ready()).status, 200);
+		});
+
 	test("while it is away: 503, and nothing is half done",
 		async (stack) => {
 			const { id, ids } = await stack.submit([
