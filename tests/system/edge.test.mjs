@@ -313,6 +313,9 @@ const plain = {
 	"a semicolon": [begin("GET /api/jobs;/x") + "\r\n", 404],
 	"a backslash": [begin("GET /api\\jobs\\x") + "\r\n", 404],
 	"another case": [begin("GET /API/jobs/x") + "\r\n", 404],
+	"no slash at the end": [begin("GET /api") + "\r\n", 404],
+	"no slash at the end of another": [begin("POST /api/webhooks") +
+		"content-length: 0\r\n\r\n", 404],
 	"a body where none belongs": [`${begin("GET /api/jobs/x")}` +
 		"content-length: 5\r\n\r\nabcde", 401],
 	"a chunked body, with extensions": [`${begin("POST /api/execute")}` +
