@@ -100,10 +100,12 @@ answers() {
 
 # A unix socket's path ends at 107 bytes, and root's PostgreSQL runs as a user
 # who may not be able to enter our folder: then run/ and pg/ are links into a
-# short folder that it can.
+# short folder that it can. So they are if ours has blanks in its path, which a
+# database's address does not take.
 reachable() {
 	local as
 	[ ${#dir} -le 80 ] || return 1
+	case $dir in *[[:space:]]*) return 1 ;; esac
 	[ "$(id -u)" = 0 ] || return 0
 	as=$(id -u postgres 2>/dev/null || id -u nobody)
 	setpriv --reuid="$as" --clear-groups test -x "$dir"
@@ -168,8 +170,8 @@ nginx_conf() {
 	mkdir -p "$conf/snippets"
 	for file in http locations fastcgi; do
 		sed -e "s,/run/rushes/fcgi.sock,$run/fcgi.sock,g" \
-			-e "s,/var/lib/rushes/media,$store_dir,g" \
-			-e "s,/var/log/nginx/rushes.error.log,$dir/logs/nginx-error.log,g" \
+			-e "s,/var/lib/rushes/media/\$1,\"$store_dir/\$1\",g" \
+			-e "s,/var/log/nginx/rushes.error.log,\"$dir/logs/nginx-error.log\",g" \
 			"$root/nginx/rushes-$file.conf" \
 			>"$conf/snippets/rushes-$file.conf"
 	done

@@ -118,13 +118,18 @@ function parseEnv(text) {
 }
 
 export class Stack {
-	/** Start one. @param settings  environment of the programs */
-	static async start(settings = {}) {
+	/**
+	 * Start one.
+	 *
+	 * @param settings  environment of the programs
+	 * @param prefix  of its folder's name
+	 */
+	static async start(settings = {}, prefix = "rushes-system-") {
 		const stack = new Stack();
 
 		stack.dir = fs.mkdtempSync(path.join(
 			fs.realpathSync(process.env.SYSTEM_TMP ?? os.tmpdir()),
-			"rushes-system-"));
+			prefix));
 		// PostgreSQL runs as somebody else when we are root
 		fs.chmodSync(stack.dir, 0o711);
 		stack.settings = { ...quick, ...settings };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The stack itself: two side by side, up twice, and down without a trace.
+// The stack itself: two side by side (one of them in a folder with blanks in
+// its path), up twice, and down without a trace.
 
 import assert from "node:assert/strict";
 import fs from "node:fs";
@@ -44,7 +45,7 @@ const portOf = (url) => new URL(url).port;
 test("two stacks side by side, up twice, down without a trace",
 	{ timeout: 240_000 * patience }, async () => {
 		const one = await Stack.start();
-		const two = await Stack.start();
+		const two = await Stack.start({}, "rushes with blanks ");
 
 		try {
 			assert.notEqual(one.base, two.base);
