@@ -71,11 +71,28 @@ options() {
 		awk '{ print $2 }' | sort -u | grep -vx -e --help)
 }
 
+# Every code of an error that is written into a job's row.
+codes() {
+	local code
+	cat poller/*.c common/flow/*.c common/provider/*.c | tr '\n\t' '  ' |
+		sed 's/\(db_row\|json\)_[a-z0-9_]*([^)]*)//g' |
+		grep -oE '(\<(work_fail|work_postpone|put_off|again)\(| fail\(work|error_code = |_code\[\] = |\<codes\[\] = )[^;]*;' |
+		grep -oE '"[a-z]+(_[a-z]+)+"' | tr -d '"' |
+		sort -u >"$scratch/codes"
+	[ "$(wc -l <"$scratch/codes")" -gt 20 ] ||
+		echo "the code cannot be read"
+	while read -r code; do
+		grep -qE "^\| (.*, )?\`$code\` " docs/PROVIDERS.md ||
+			echo "$code"
+	done <"$scratch/codes"
+}
+
 "$poller" --help >"$scratch/help"
 check "the table of rules is the program's" rules
 check "every link leads somewhere" links
 check "every make target exists" targets
 check "every setting exists" settings
 check "every option of the poller exists" options
+check "every error code is explained" codes
 echo "1..$number"
 [ "$failed" = 0 ]
