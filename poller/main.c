@@ -180,6 +180,10 @@ static int administer(const struct options *options, const struct conf *conf)
 		r = admin_cleanup(conf, &fault);
 		break;
 	}
+	/* A key that nobody got to see is of no use, and not made again. */
+	if (r == 0 && (fflush(stdout) != 0 || ferror(stdout)))
+		r = fault_set(&fault, -EIO,
+			      "standard output could not be written");
 	if (r < 0) {
 		(void)fprintf(stderr, "rushes-poller: %s\n", fault.text);
 		return EXIT_FAILURE;

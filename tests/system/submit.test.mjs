@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import fs from "node:fs";
 import path from "node:path";
 
 import { still } from "./jobs.mjs";
@@ -274,12 +275,29 @@ suite("submit", { settings, concurrency: 4 }, (test) => {
 });
 
 suite("keys", { concurrency: 2 }, (test) => {
-	const addKey = (stack, name) => execFileSync(
+	const administer = (stack, options, stdio) => execFileSync(
 		path.join(root, process.env.BUILD ?? "build", "rushes-poller"),
-		["--add-key", name], {
+		options, {
 			encoding: "utf8",
+			stdio,
 			env: { ...process.env, DATABASE_URL: stack.database },
-		}).trim().split(/\s+/).at(-1);
+		});
+	const addKey = (stack, name) => administer(stack, ["--add-key", name])
+		.trim().split(/\s+/).at(-1);
+
+	test("a key that cannot be written down is no success",
+		async (stack) => {
+			const full = fs.openSync("/dev/full", "w");
+
+			assert.throws(() => administer(stack, ["--add-key", "lost"],
+				["ignore", full, "pipe"]), (error) => {
+				assert.equal(error.status, 1, error.stderr);
+				// which one it is, to revoke it
+				assert.match(error.stderr, /^key [0-9a-f-]{36} of "lost"/);
+				return true;
+			});
+			fs.closeSync(full);
+		});
 
 	test("a twin of a request gets the same answer", async (stack) => {
 		const headers = { "idempotency-key": "key-1" };
