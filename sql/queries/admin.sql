@@ -63,10 +63,18 @@ SELECT count(*) AS webhooks FROM gone;
 
 -- name: cleanup_idempotency
 -- params: hours integer
-WITH freed AS (
-    UPDATE executions SET idempotency_key = NULL
+-- In the order in which whoever ends jobs locks executions.
+WITH old AS MATERIALIZED (
+    SELECT id
+      FROM executions
      WHERE idempotency_key IS NOT NULL
        AND created_at < now() - $1::integer * interval '1 hour'
-    RETURNING id
+     ORDER BY id
+       FOR NO KEY UPDATE
+), freed AS (
+    UPDATE executions SET idempotency_key = NULL
+      FROM old
+     WHERE executions.id = ANY (ARRAY[old.id])
+    RETURNING executions.id
 )
 SELECT count(*) AS keys FROM freed;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/db/fixture.h"
 
+#include <libpq-fe.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* What belongs to an execution goes with it, and nothing else does. */
 
@@ -132,6 +135,85 @@ static void the_poller_may_remove_executions_and_nothing_else(void **state)
 	fixture_check_invariants();
 }
 
+static PGconn *open_other(void)
+{
+	PGconn *conn = PQconnectdb(getenv("DATABASE_URL"));
+
+	assert_int_equal(PQstatus(conn), CONNECTION_OK);
+	return conn;
+}
+
+static ExecStatusType run(PGconn *conn, const char *format, const char *id)
+{
+	char text[200];
+	PGresult *result;
+	ExecStatusType status;
+
+	(void)snprintf(text, sizeof(text), format, id);
+	result = PQexec(conn, text);
+	status = PQresultStatus(result);
+	PQclear(result);
+	return status;
+}
+
+static void *free_keys(void *context)
+{
+	const char *params[] = { "24" };
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	_cleanup_(db_closep) struct db *own = fixture_open();
+
+	*(int *)context = db_run(own, DB_cleanup_idempotency, params, &rows,
+				 &(struct fault){ "" });
+	return NULL;
+}
+
+/* Somebody ends jobs of two executions, one after the other by their ids; by
+ * their keys it is the other way round. */
+static void keys_are_freed_without_getting_in_the_way(void **state)
+{
+	static const char lock[] = "SELECT FROM executions WHERE id = '%s' "
+				   "FOR NO KEY UPDATE NOWAIT";
+	PGconn *ender = open_other();
+	struct pipeline pipeline[2];
+	pthread_t thread;
+	int r = -1;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		fixture_submit(db, "clean", "fail",
+			       &(const struct shape){ 1, NULL, 0 },
+			       &pipeline[i]);
+		fixture_sql("UPDATE executions SET idempotency_key = '%d', "
+			    "id = overlay(id::text PLACING '0180000%d' FROM 1)"
+			    "::uuid, created_at = now() - interval '25 hours' "
+			    "WHERE id = '%s'",
+			    i == 0 ? 2 : 1, (int)i, pipeline[i].execution);
+		memcpy(pipeline[i].execution, i == 0 ? "01800000" : "01800001",
+		       8);
+		fixture_sql("UPDATE execution_jobs SET execution_id = '%s' "
+			    "WHERE id = '%s'",
+			    pipeline[i].execution, pipeline[i].job[0]);
+	}
+	assert_int_equal(run(ender, "BEGIN", NULL), PGRES_COMMAND_OK);
+	assert_int_equal(run(ender, lock, pipeline[0].execution),
+			 PGRES_TUPLES_OK);
+	assert_int_equal(pthread_create(&thread, NULL, free_keys, &r), 0);
+	while (fixture_number("SELECT count(*) FROM pg_locks WHERE NOT "
+			      "granted") == 0)
+		(void)usleep(10 * 1000);
+	assert_int_equal(run(ender, lock, pipeline[1].execution),
+			 PGRES_TUPLES_OK);
+	assert_int_equal(run(ender, "COMMIT", NULL), PGRES_COMMAND_OK);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(r, 0);
+	CHECK_NUMBER("keys left",
+		     fixture_number("SELECT count(*) FROM executions WHERE "
+				    "idempotency_key IS NOT NULL"),
+		     0);
+	PQfinish(ender);
+	fixture_check_invariants();
+}
+
 /* The triggers have the owner's rights, and a role that was taken over may have
  * temporary tables of any name. */
 static void tables_of_a_callers_own_are_not_taken_for_ours(void **state)
@@ -175,6 +257,7 @@ int main(void)
 		cmocka_unit_test(an_old_execution_goes_with_all_it_had),
 		cmocka_unit_test(
 			the_poller_may_remove_executions_and_nothing_else),
+		cmocka_unit_test(keys_are_freed_without_getting_in_the_way),
 		cmocka_unit_test(
 			tables_of_a_callers_own_are_not_taken_for_ours),
 		cmocka_unit_test(nobody_may_make_them_triggers_of_other_tables),
