@@ -11,8 +11,10 @@ import { hardlyPolled, noBreaker, suite } from "./suite.mjs";
 const withUnknown = (events) => events.some((e) => e.to === "start_unknown");
 
 // A first look comes at a random moment, and a list is asked after a while:
-// neither has anything to tell, however long a test takes.
-const onlyWebhook = { poll: { status: 503 }, list: { hide: true } };
+// neither has anything to tell, however long a test takes. A list names no
+// job, so that its words are everybody's.
+const noPoll = { poll: { status: 503 } };
+const noList = { all: { list: { hide: true } } };
 
 // The provider took it, and says so neither in its answer nor later.
 const unheard = {
@@ -47,11 +49,12 @@ suite("starts lost, webhook tells", {
 	for (const [what, start] of Object.entries(lost)) {
 		for (const name of ["replicate", "fal"]) {
 			test(`${name}: ${what}`, async (stack) => {
+				await stack.control(noList);
 				const { id, ids } = await stack.submit([
 					makers[name]("a", {
 						start,
 						delay_ms: 2500,
-						...onlyWebhook,
+						...noPoll,
 						// that it begins would be news
 						webhook: { reorder: true },
 					}),
@@ -185,7 +188,7 @@ suite("starts lost, nobody tells", {
 }, (test) => {
 	test("may have been billed; a retry adopts what was paid",
 		async (stack) => {
-			await stack.control({ all: { list: { hide: true } } });
+			await stack.control(noList);
 			const { id, ids } = await stack.submit([
 				still("a", unheard),
 				clip("b", unheard),
