@@ -8,6 +8,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { still } from "../system/jobs.mjs";
+import { until } from "../system/stack.mjs";
 import { suite } from "../system/suite.mjs";
 import { judge, quiet, wholeLedger } from "./judge.mjs";
 import { Chance, Poller, mixture, quick, settings, submit }
@@ -247,4 +249,46 @@ suite("zombies", {
 		assert.equal((await stack.query(
 			"SELECT * FROM stale_writes")).length, 1);
 	});
+});
+
+suite("a zombie's start", {
+	settings: {
+		...settings,
+		CANCEL_CONFIRM_S: "3",
+		ANSWER_TIMEOUT_MS: "600000",
+	},
+}, (test) => {
+	test("answered after the end of its job, it is cancelled there",
+		async (stack) => {
+			await stack.control({ all: { list: { hide: true } } });
+			const { id, ids } = await stack.submit([
+				still("a", {
+					start: { latency_ms: 8000 },
+					webhook: { drop: true },
+					outcome: "never",
+				}),
+			]);
+
+			await stack.jobIn(ids.a, "starting");
+			const zombie = stack.pid("poller");
+
+			process.kill(zombie, "SIGSTOP");
+			const heir = new Poller(stack, "heir");
+
+			try {
+				await stack.jobIn(ids.a, "start_unknown", 30);
+				await stack.api("POST", `/api/jobs/${ids.a}/cancel`);
+				await stack.ended(ids.a, "cancelled", 60);
+				assert.equal((await stack.start(ids.a)).cancels, 0);
+				process.kill(zombie, "SIGCONT");
+				await until(async () =>
+					(await stack.start(ids.a)).cancels > 0,
+				"the cancel", 60);
+			} finally {
+				if (stack.pid("poller") === zombie)
+					process.kill(zombie, "SIGCONT");
+				await heir.stop();
+			}
+			await stack.check(id);
+		}, 240);
 });

@@ -2,6 +2,7 @@
 // Webhooks in every order and every disguise.
 
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 
 import { request } from "./http.mjs";
 import { clip, makers, still } from "./jobs.mjs";
@@ -19,6 +20,21 @@ const forgeries = {
 	doubled: [400, 401],
 	token: 401,
 };
+
+/* The headers of Replicate, with the secret that the simulator has. */
+function signed(body) {
+	const now = String(Math.floor(Date.now() / 1000));
+	const mac = createHmac("sha256", Buffer.from(
+		"cnVzaGVzLXNpbXVsYXRvci13ZWJob29rLWtleS0wMDE", "base64"))
+		.update(`msg_own.${now}.${body}`).digest("base64");
+
+	return {
+		"content-type": "application/json",
+		"webhook-id": "msg_own",
+		"webhook-timestamp": now,
+		"webhook-signature": `v1,${mac}`,
+	};
+}
 
 suite("webhooks", { settings: hardlyPolled, concurrency: 6 }, (test) => {
 	for (const [name, make] of [["replicate", still], ["fal", clip]]) {
@@ -246,6 +262,30 @@ suite("webhooks", { settings: hardlyPolled, concurrency: 6 }, (test) => {
 				},
 			})).status, 401);
 			await stack.ended(ids.a, "completed");
+		});
+
+	test("without a token a genuine one counts for what it names",
+		async (stack) => {
+			const { id, ids } = await stack.submit([
+				still("a", { outcome: "never" }),
+			]);
+
+			await stack.jobIn(ids.a, "processing");
+			const bare = (await webhookUrl(stack, ids.a))
+				.replace(/\/[^/]+$/, "");
+			const failed = (prediction) => {
+				const body = JSON.stringify({ id: prediction,
+					status: "failed", error: "stopped (E8367)" });
+
+				return request(bare, { body, headers: signed(body) });
+			};
+
+			assert.equal((await failed("another")).status, 401);
+			assert.equal((await stack.job(ids.a)).status, "processing");
+			assert.equal((await failed((await stack.start(ids.a)).id))
+				.status, 200);
+			await stack.ended(ids.a, "failed");
+			await stack.check(id);
 		});
 });
 
