@@ -29,7 +29,7 @@ static int parse(const char *body, struct arena *arena, struct submission *ret,
 static void a_whole_pipeline_is_read(void **state)
 {
 	static const char body[] =
-		"{\"name\": \"trailer\", \"dry_run\": true,"
+		"{\"name\": \"a trailer\", \"dry_run\": true,"
 		" \"metadata\": {\"customer\": 7, \"ratio\": 0.1},"
 		" \"jobs\": ["
 		"  {\"name\": \"clip\", \"provider\": \"fal\","
@@ -38,9 +38,10 @@ static void a_whole_pipeline_is_read(void **state)
 		"               \"audio\": {\"$media\": \"music\"}},"
 		"   \"on_dependency_failure\": \"run\","
 		"   \"dependency_defaults\": {\"music\": {\"url\": \"x\"}},"
-		"   \"deadline_s\": 600, \"max_attempts\": 2},"
+		"   \"deadline_s\": 604800, \"max_attempts\": 10},"
 		"  {\"name\": \"still\", \"provider\": \"replicate\","
-		"   \"model\": \"owner/name:version\", \"input\": {}},"
+		"   \"model\": \"owner/name:version\", \"input\": {},"
+		"   \"deadline_s\": 1, \"max_attempts\": 1},"
 		"  {\"name\": \"music\", \"provider\": \"fal\","
 		"   \"model\": \"m\", \"input\": {\"a\": [1, null]},"
 		"   \"depends_on\": null, \"on_dependency_failure\": \"skip\","
@@ -54,7 +55,7 @@ static void a_whole_pipeline_is_read(void **state)
 	(void)state;
 	assert_int_equal(parse(body, arena, &got, &problem), 0);
 	assert_string_equal(problem.code, "untouched");
-	assert_string_equal(got.name, "trailer");
+	assert_string_equal(got.name, "a trailer");
 	assert_true(got.dry_run);
 	assert_string_equal(got.metadata, "{\"customer\":7,\"ratio\":0.1}");
 	assert_int_equal(got.job_count, 3);
@@ -72,10 +73,12 @@ static void a_whole_pipeline_is_read(void **state)
 	assert_int_equal(job->on_dependency_failure, POLICY_RUN);
 	assert_string_equal(job->dependency_defaults,
 			    "{\"music\":{\"url\":\"x\"}}");
-	assert_int_equal(job->deadline_s, 600);
-	assert_int_equal(job->max_attempts, 2);
+	assert_int_equal(job->deadline_s, LIMIT_DEADLINE_MOST_S);
+	assert_int_equal(job->max_attempts, LIMIT_ATTEMPTS);
 
 	job = &got.job[1];
+	assert_int_equal(job->deadline_s, LIMIT_DEADLINE_LEAST_S);
+	assert_int_equal(job->max_attempts, 1);
 	assert_int_equal(job->depends_on_count, 0);
 	assert_int_equal(job->on_dependency_failure, POLICY_FAIL);
 	assert_string_equal(job->input, "{}");
@@ -302,6 +305,12 @@ static const struct {
 	      "\"run\","
 	      "\"dependency_defaults\":{\"c\":{}}"),
 	  SUBMISSION_E_INVALID, "unknown_job", "/jobs/1/dependency_defaults/c",
+	  "depends on" },
+	{ "defaults for itself",
+	  TWO("\"depends_on\":[\"a\"],\"on_dependency_failure\":"
+	      "\"run\","
+	      "\"dependency_defaults\":{\"b\":{}}"),
+	  SUBMISSION_E_INVALID, "unknown_job", "/jobs/1/dependency_defaults/b",
 	  "depends on" },
 	{ "default a URL",
 	  TWO("\"depends_on\":[\"a\"],\"on_dependency_failure\":"
