@@ -229,10 +229,6 @@ static int open_service(struct running *running, struct fault *reterr_fault)
 	r = open_workers(running, reterr_fault);
 	if (r == 0)
 		r = committer_new(service, &service->committer, reterr_fault);
-	if (r == -EPROTO)
-		log_event(LOG_NOTICE, LOG_ID_CONF_WRONG, NULL,
-			  "the database has not the schema of this program; "
-			  "rushes-poller --migrate makes it");
 	return r;
 }
 

@@ -117,12 +117,19 @@ static int run_text(PGconn *conn, enum db_query query,
 static int begin_session(PGconn *conn, struct fault *reterr_fault)
 {
 	_cleanup_(db_result_freep) PGresult *result = NULL;
+	struct fault fault = { "" };
 	const char *version;
 	int r;
 
-	r = run_text(conn, DB_session_begin, NULL, &result, reterr_fault);
+	r = run_text(conn, DB_session_begin, NULL, &result, &fault);
+	if (r == -EPROTO)
+		return fault_set(reterr_fault, r,
+				 "the database has no schema that this user "
+				 "may read; rushes-poller --migrate and "
+				 "roles.sql make it: %s",
+				 fault.text);
 	if (r < 0)
-		return r;
+		return fault_set(reterr_fault, r, "%s", fault.text);
 	version = PQgetvalue(result, 0, PQfnumber(result, "version"));
 	if (strtol(version, NULL, 10) < db_schema_version())
 		return fault_set(reterr_fault, -EPROTO,

@@ -285,6 +285,19 @@ suite("keys", { concurrency: 2 }, (test) => {
 	const addKey = (stack, name) => administer(stack, ["--add-key", name])
 		.trim().split(/\s+/).at(-1);
 
+	test("a database without our schema is told what it wants",
+		async (stack) => {
+			const other = { database: stack.database
+				.replace("///rushes", "///postgres") };
+
+			assert.throws(() => administer(other, ["--list-keys"]),
+				(error) => {
+					assert.equal(error.status, 1, error.stderr);
+					assert.match(error.stderr, /--migrate/);
+					return true;
+				});
+		});
+
 	test("a key that cannot be written down is no success",
 		async (stack) => {
 			const full = fs.openSync("/dev/full", "w");
