@@ -3,7 +3,8 @@
 
 -- name: job_replan
 -- params: most integer
--- Nothing is planned further ahead than an hour, and no lease is longer. What
+-- No job is planned further ahead than two hours (a provider's wish of an hour
+-- on top of a pause of one), nothing else than one, and no lease is longer. What
 -- is was written by a clock that has been set back since: it is due now, and
 -- so is what providers are spared until. Whoever still works on such a job has
 -- renewed its lease by the new clock, or is fenced off like anybody who did not.
@@ -17,7 +18,7 @@ WITH stale AS MATERIALIZED (
                SELECT id
                  FROM execution_jobs
                 WHERE provider = lane.name AND status = state.name
-                  AND next_poll_at > now() + interval '61 minutes'
+                  AND next_poll_at > now() + interval '121 minutes'
                 ORDER BY next_poll_at DESC
                 LIMIT $1::integer
                   FOR NO KEY UPDATE SKIP LOCKED

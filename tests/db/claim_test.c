@@ -373,9 +373,10 @@ static void a_clock_that_was_set_back_delays_nothing(void **state)
 		    jobs.job[1]);
 	fixture_sql("UPDATE execution_jobs SET next_poll_at = now() + interval "
 		    "'30 days' WHERE provider = 'month'");
-	/* what is due within the hour stays as it is planned */
+	/* what a provider wished for, an hour, on top of the longest pause
+	 * stays as it is planned */
 	fixture_sql("UPDATE execution_jobs SET next_poll_at = now() + interval "
-		    "'59 minutes' WHERE id = '%s'",
+		    "'119 minutes' WHERE id = '%s'",
 		    jobs.job[2]);
 	assert_int_equal(
 		fixture_claim(db, "month", "queued", 4, 60000, claimed), 0);
