@@ -8,7 +8,8 @@
 -- with a new claim number that fences off whoever held it before. Queued
 -- jobs take a slot where their provider has a limit, and a token where it has
 -- a rate; an open breaker closes the lanes that would ask the provider, but
--- for one probe. The locked counters decide, not the snapshot: several
+-- for one probe: a lost start only where nothing else is due, because there may
+-- be no way to look for it, and then it tells nothing. The locked counters decide, not the snapshot: several
 -- pollers never exceed a limit together.
 WITH lane AS MATERIALIZED (
     SELECT asked.provider, asked.status,
@@ -58,7 +59,8 @@ WITH lane AS MATERIALIZED (
            gate.open_until IS NOT NULL AS probe,
            gate.probing_until > now() OR gate.open_until > now() AS closed,
            row_number() OVER (PARTITION BY due.provider, due.calls
-                              ORDER BY due.next_poll_at, due.id) AS call_n,
+                              ORDER BY due.status = 'start_unknown',
+                                       due.next_poll_at, due.id) AS call_n,
            row_number() OVER (PARTITION BY due.provider, due.status
                               ORDER BY due.next_poll_at, due.id) AS lane_n
       FROM due

@@ -211,6 +211,47 @@ static void a_breaker_opens_probes_and_closes(void **state)
 			 8);
 }
 
+/* An outage makes many of them, and where nobody can be asked about them each
+ * would keep the door shut for a lease. */
+static void a_lost_start_probes_only_when_nothing_else_is_due(void **state)
+{
+	static const char *const params[] = { "{back,back}",
+					      "{start_unknown,queued}", "{9,9}",
+					      "60000" };
+	static const char *const expected[] = { "queued", "start_unknown" };
+	struct pipeline many;
+
+	(void)state;
+	fixture_sql("INSERT INTO providers (name) VALUES ('back')");
+	fixture_submit(db, "back", "fail", &(const struct shape){ 3, NULL, 0 },
+		       &many);
+	fixture_bring(db, many.job[0], "back", JOB_START_UNKNOWN);
+	fixture_bring(db, many.job[1], "back", JOB_START_UNKNOWN);
+	fixture_sql("UPDATE execution_jobs SET lease_until = NULL, "
+		    "next_poll_at = now() - CASE status WHEN 'queued' "
+		    "THEN interval '1 s' ELSE interval '1 min' END "
+		    "WHERE provider = 'back';"
+		    "INSERT INTO provider_gates (name, failures, open_until) "
+		    "VALUES ('back', 5, now() - interval '1 s')");
+	for (size_t i = 0; i < COUNT_OF(expected); i++) {
+		_cleanup_(db_result_freep) PGresult *rows = NULL;
+		struct fault fault = { "" };
+
+		if (db_run(db, DB_job_claim, params, &rows, &fault) != 0)
+			fail_msg("%s", fault.text);
+		assert_int_equal(db_rows(rows), 1);
+		assert_int_equal(
+			fixture_number("SELECT count(*) FROM execution_jobs "
+				       "WHERE provider = 'back' AND "
+				       "lease_until > now() AND status = '%s'",
+				       expected[i]),
+			1);
+		fixture_sql("UPDATE provider_gates SET probing_until = NULL "
+			    "WHERE name = 'back'");
+	}
+	fixture_check_invariants();
+}
+
 static void a_dead_pollers_queued_jobs_give_their_slots_back(void **state)
 {
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
@@ -410,6 +451,8 @@ int main(void)
 		cmocka_unit_test(slots_are_never_exceeded),
 		cmocka_unit_test(a_rate_holds_for_all_pollers_together),
 		cmocka_unit_test(a_breaker_opens_probes_and_closes),
+		cmocka_unit_test(
+			a_lost_start_probes_only_when_nothing_else_is_due),
 		cmocka_unit_test(
 			a_dead_pollers_queued_jobs_give_their_slots_back),
 		cmocka_unit_test(a_claim_says_whether_nobody_waits),
