@@ -47,10 +47,9 @@ function ends(stack, program) {
  * get when it began, libcurl 7.88 divides by the size of a table that it has
  * not. Our digests end it on purpose, by abort(). */
 const explained =
-	/^\d+ (?:abort |\w+ (?:(?:shim|libc)\.so\S+ )+lib(?:fcgi|crypto|curl))/;
+	/^\d+ (?:abort |crash (?:(?:shim|libc)\.so\S+ )+lib(?:fcgi|crypto|curl))/;
 
-/* What the shim said of an end; a thread that takes no signals says nothing,
- * and what failed last is all there is. */
+/* What the shim said of an end; or what failed last, where it said nothing. */
 function lastWords(fired, pid) {
 	const lines = fired.filter((line) => line.startsWith(`${pid} `));
 

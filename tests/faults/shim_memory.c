@@ -18,6 +18,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+enum { KERNEL_SET_BYTES = 8 }; /* libc's own set is larger */
+
 /* What libc has behind the names that are ours now. */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
@@ -112,6 +114,9 @@ static bool shall_fail(size_t size)
 /* ---- ends ------------------------------------------------------------------
  */
 
+/* The signals of a mistake. */
+static const int ends[] = { SIGSEGV, SIGBUS, SIGFPE, SIGABRT };
+
 /* Where it crashed; the signal comes again, and ends it. */
 static void on_crash(int number)
 {
@@ -139,7 +144,6 @@ EXPORT _Noreturn void abort(void)
 void shim_open_stacks(void)
 {
 	char path[PATH_BYTES + 16];
-	static const int ends[] = { SIGSEGV, SIGBUS, SIGFPE, SIGABRT };
 	const struct sigaction action = {
 		.sa_handler = on_crash,
 		.sa_flags = (int)SA_RESETHAND,
@@ -160,6 +164,23 @@ void shim_open_stacks(void)
 }
 
 /* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
+/* A thread that takes no signals would end without a word. */
+EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *before)
+{
+	sigset_t some;
+
+	if (shim.plan == PLAN_ALLOC && set && how != SIG_UNBLOCK) {
+		some = *set;
+		for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+			(void)sigdelset(&some, ends[i]);
+		set = &some;
+	}
+	return syscall(SYS_rt_sigprocmask, how, set, before, KERNEL_SET_BYTES) <
+			       0
+		       ? errno
+		       : 0;
+}
 
 EXPORT void *malloc(size_t size)
 {
