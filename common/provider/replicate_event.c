@@ -398,30 +398,32 @@ static bool may_be_ours(json_t *item, const struct job *job, json_t *input)
 	       wire_same(item_input, input);
 }
 
-/* The job's prediction among the results; NULL if there is none or, without
- * webhook URLs, more than one that may be it. */
-static json_t *find_in_list(const json_t *results, const struct job *job,
-			    bool whole)
+static json_t *find_ours(const json_t *results, const struct job *job)
 {
-	json_auto_t *input = NULL;
-	json_t *candidate = NULL;
-	size_t candidates = 0;
-
-	for (size_t i = 0; i < json_array_size(results); i++)
-		if (is_ours(json_array_get(results, i), job))
-			return json_array_get(results, i);
-
-	if (!whole || wire_parse_input(job, &input, NULL) < 0)
-		return NULL;
 	for (size_t i = 0; i < json_array_size(results); i++) {
 		json_t *item = json_array_get(results, i);
 
-		if (!may_be_ours(item, job, input))
-			continue;
-		candidate = item;
-		candidates++;
+		if (is_ours(item, job))
+			return item;
 	}
-	return candidates == 1 ? candidate : NULL;
+	return NULL;
+}
+
+/* @return how many items may be the job's, *ret one of them */
+static size_t count_candidates(const json_t *results, const struct job *job,
+			       json_t *input, json_t **ret)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < json_array_size(results); i++) {
+		json_t *item = json_array_get(results, i);
+
+		if (may_be_ours(item, job, input)) {
+			*ret = item;
+			count++;
+		}
+	}
+	return count;
 }
 
 /* Newest first: is the page's last item older than anything of ours? */
@@ -438,15 +440,54 @@ static bool is_past(const json_t *results, const struct job *job)
 	       created_ms < job->started_unix_ms - CANDIDATE_MS;
 }
 
+/* An item may lack what is large: then a check asks for it. */
+static struct provider_event found(json_t *item, struct arena *arena)
+{
+	struct provider_event event;
+
+	if (!read_prediction(item, NULL, arena, &event))
+		return wire_event(JOB_NO_ANSWER);
+	return event.kind == JOB_PROGRESS || is_empty(&event)
+		       ? wire_only_id(JOB_ACCEPTED, &event)
+		       : event;
+}
+
+/* What a page says to which no webhook URL gives the answer. Which of two is
+ * ours cannot be told, and where the list goes on neither if it does not say:
+ * both prove nothing. Of one that is followed by more pages the caller sees
+ * whether it stays alone. */
+static struct provider_event look_through(const json_t *body,
+					  const struct job *job, json_t *input,
+					  struct arena *arena)
+{
+	const json_t *results = json_object_get(body, "results");
+	const json_t *next = json_object_get(body, "next");
+	const char *url = json_string_value(next);
+	struct provider_event event = wire_event(JOB_NOT_FOUND_YET);
+	json_t *item = NULL;
+	size_t count = count_candidates(results, job, input, &item);
+
+	if (count > 1)
+		return wire_event(JOB_NO_ANSWER);
+	if (count == 1)
+		event = found(item, arena);
+	if (!next || json_is_null(next) || is_past(results, job))
+		return event;
+	if (!url || !wire_is_url(url, arena))
+		return wire_event(JOB_NO_ANSWER);
+	event.cursor = arena_strdup(arena, url);
+	return event;
+}
+
 int replicate_list_event(const struct job *job,
 			 const struct http_response *response,
 			 int64_t now_unix_s, struct arena *arena,
 			 struct provider_event *ret, struct fault *reterr_fault)
 {
 	json_auto_t *body = NULL;
+	json_auto_t *input = NULL;
 	struct provider_event event;
 	const json_t *results;
-	const char *next;
 	json_t *item;
 	int r = 0;
 
@@ -454,24 +495,18 @@ int replicate_list_event(const struct job *job,
 		r = wire_parse_answer(response, &body, reterr_fault);
 	if (r < 0)
 		return r;
+	r = wire_parse_input(job, &input, NULL);
+	if (r == -ENOMEM)
+		return fault_set(reterr_fault, r, "no memory for the input");
 
 	results = json_object_get(body, "results");
-	if (!json_is_array(results)) {
+	item = find_ours(results, job);
+	if (item)
+		event = found(item, arena);
+	else if (json_is_array(results) && input)
+		event = look_through(body, job, input, arena);
+	else
 		event = unanswered(response, now_unix_s, arena);
-		return wire_event_done(&event, arena, ret, reterr_fault);
-	}
-
-	next = wire_string(body, "next");
-	item = find_in_list(results, job, !next);
-	if (item && read_prediction(item, NULL, arena, &event)) {
-		/* An item may lack what is large: then a check asks for it. */
-		if (event.kind == JOB_PROGRESS || is_empty(&event))
-			event = wire_only_id(JOB_ACCEPTED, &event);
-	} else {
-		event = wire_event(JOB_NOT_FOUND_YET);
-		if (next && !is_past(results, job) && wire_is_url(next, arena))
-			event.cursor = arena_strdup(arena, next);
-	}
 	return wire_event_done(&event, arena, ret, reterr_fault);
 }
 
