@@ -88,6 +88,14 @@ static int open_below(int parent_fd, const char *name)
 	return fd < 0 ? -errno : fd;
 }
 
+/* Somebody else may have been faster. */
+static int make_below(int fd, const char *name)
+{
+	if (mkdirat(fd, name, 0755) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return fchmodat(fd, name, 0755, 0) < 0 ? -errno : 0;
+}
+
 int store_file_open_folder(struct store *store, const char *key, bool make)
 {
 	struct store_file *file = store->state;
@@ -101,10 +109,8 @@ int store_file_open_folder(struct store *store, const char *key, bool make)
 			       key);
 		next = open_below(fd, name);
 		if (next == -ENOENT && make) {
-			if (mkdirat(fd, name, 0755) == 0 &&
-			    fchmodat(fd, name, 0755, 0) < 0)
-				next = -errno;
-			else
+			next = make_below(fd, name);
+			if (next == 0)
 				next = open_below(fd, name);
 		}
 		close_fdp(&fd);

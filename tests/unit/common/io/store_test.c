@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+enum { NOBODY = 65534 };
+
 struct fixture {
 	sd_event *event;
 	struct conf conf;
@@ -244,6 +246,21 @@ static void leftovers_are_swept(void **state)
 	assert_true(exists(f, media));
 }
 
+/* By the rights of a folder, or of somebody who is not its owner. */
+static void a_folder_that_cannot_be_made_says_why(void **state)
+{
+	struct fixture *f = *state;
+	bool root = geteuid() == 0;
+	int r;
+
+	assert_int_equal(chmod(f->folder, 0555), 0);
+	assert_true(!root || seteuid(NOBODY) == 0);
+	r = store_file_open_folder(f->store, "e/j/1/0.png", true);
+	assert_true(!root || seteuid(0) == 0);
+	assert_int_equal(chmod(f->folder, 0755), 0);
+	assert_int_equal(r, -EACCES);
+}
+
 static void a_missing_parent_is_named(void **state)
 {
 	struct fixture *f = *state;
@@ -285,6 +302,7 @@ int main(void)
 		CASE(only_our_keys_are_taken),
 		CASE(public_urls_are_encoded),
 		CASE(leftovers_are_swept),
+		CASE(a_folder_that_cannot_be_made_says_why),
 		CASE(a_missing_parent_is_named),
 		CASE(libs3_is_not_trusted_with_tls),
 	};
