@@ -31,7 +31,6 @@ struct transfer;
 enum {
 	TRANSFER_KEY_SIZE = 256,
 	TRANSFER_TYPE_SIZE = 64,
-	TRANSFER_REDIRECTS_MAX = 3,
 };
 
 struct transfer_job {

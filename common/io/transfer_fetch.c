@@ -319,10 +319,10 @@ static int follow(struct transfer *t)
 		return transfer_note(t, TRANSFER_SOURCE, -EBADMSG,
 				     "download: HTTP %u without a target",
 				     t->status);
-	if (t->redirects++ == TRANSFER_REDIRECTS_MAX)
+	if (t->redirects++ == LIMIT_REDIRECTS)
 		return transfer_note(t, TRANSFER_SOURCE, -EBADMSG,
 				     "download: more than %d redirects",
-				     TRANSFER_REDIRECTS_MAX);
+				     LIMIT_REDIRECTS);
 	r = url_split(target, t->arena, &url, NULL);
 	if (r < 0)
 		return transfer_note(t, TRANSFER_SOURCE, -EBADMSG,

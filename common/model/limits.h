@@ -17,14 +17,13 @@ enum {
 	LIMIT_MIB = 1024 * 1024,
 
 	/* What a client may send. */
-	LIMIT_BODY_BYTES = 4 * LIMIT_MIB,	/* BODY_BYTES_MAX */
-	LIMIT_BODY_MOST_BYTES = 64 * LIMIT_MIB, /* highest BODY_BYTES_MAX */
-	LIMIT_JOBS = 10000,			/* JOBS_PER_EXECUTION_MAX */
-	LIMIT_JOBS_MOST = 100000,		/* highest setting of that */
-	LIMIT_DEPENDENCIES = 10000,		/* of one job (fan-in) */
-	LIMIT_EDGES = 200000,			/* of one execution */
-	LIMIT_REFERENCES = 10000,		/* in one job's input */
-	LIMIT_REFERENCE_BYTES = 1024,		/* of one, from ${ to } */
+	LIMIT_BODY_BYTES = 4 * LIMIT_MIB, /* BODY_BYTES_MAX */
+	LIMIT_JOBS = 10000,		  /* JOBS_PER_EXECUTION_MAX */
+	LIMIT_JOBS_MOST = 100000,	  /* highest setting of that */
+	LIMIT_DEPENDENCIES = 10000,	  /* of one job (fan-in) */
+	LIMIT_EDGES = 200000,		  /* of one execution */
+	LIMIT_REFERENCES = 10000,	  /* in one job's input */
+	LIMIT_REFERENCE_BYTES = 1024,	  /* of one, from ${ to } */
 	LIMIT_JOB_NAME_BYTES = 128,
 	LIMIT_EXECUTION_NAME_BYTES = 128,
 	LIMIT_PROVIDER_NAME_BYTES = 32,
@@ -36,7 +35,6 @@ enum {
 	LIMIT_REQUEST_ID_BYTES = 64,
 	LIMIT_DEADLINE_LEAST_S = 1,
 	LIMIT_DEADLINE_MOST_S = 7 * 24 * 60 * 60,
-	LIMIT_DEADLINE_DEFAULT_S = 6 * 60 * 60, /* DEADLINE_S */
 	LIMIT_ATTEMPTS = 10,	    /* highest max_attempts of a job */
 	LIMIT_JSON_DEPTH = 64,	    /* arrays and objects in each other */
 	LIMIT_JSON_VALUES = 600000, /* in one text; memory grows with them */
@@ -45,7 +43,7 @@ enum {
 	LIMIT_PAGE_ITEMS = 50, /* of a list, when nothing is said */
 	LIMIT_PAGE_MOST_ITEMS = 200,
 	LIMIT_CURSOR_BYTES = 512,
-	LIMIT_ERROR_MESSAGE_BYTES = 2 * LIMIT_KIB,
+	LIMIT_ERROR_MESSAGE_BYTES = 500, /* of a job */
 	LIMIT_EVENTS_ITEMS = 1000, /* of one job's timeline in one answer */
 
 	/* HTTP, both ways. */

@@ -16,7 +16,6 @@
 
 enum {
 	WIRE_ID_MAX = 128,	 /* bytes of an id that goes into a URL */
-	WIRE_MESSAGE_MAX = 500,	 /* bytes of an error_message */
 	WIRE_REF_URL_MAX = 2048, /* bytes of a URL kept in provider_ref */
 	WIRE_MEDIA_DEPTH = 16,	 /* levels of JSON in which media is sought */
 };
@@ -122,7 +121,7 @@ _must_check_ int wire_event_done(const struct provider_event *event,
 				 struct fault *reterr_fault);
 
 /**
- * Foreign text made fit to be shown: cut to WIRE_MESSAGE_MAX between
+ * Foreign text made fit to be shown: cut to LIMIT_ERROR_MESSAGE_BYTES between
  * characters, control characters made blanks, URLs reduced to their origin
  * (paths and queries carry signatures), words that look like credentials
  * replaced.

@@ -2,6 +2,7 @@
 #include "common/provider/wire.h"
 
 #include "common/base/text.h"
+#include "common/model/limits.h"
 
 #include <string.h>
 
@@ -13,13 +14,13 @@
 
 struct message {
 	char *text;
-	size_t length; /* never more than WIRE_MESSAGE_MAX */
+	size_t length; /* never more than LIMIT_ERROR_MESSAGE_BYTES */
 	bool full;
 };
 
 static void append(struct message *message, const char *bytes, size_t size)
 {
-	size_t room = WIRE_MESSAGE_MAX - message->length;
+	size_t room = LIMIT_ERROR_MESSAGE_BYTES - message->length;
 
 	if (message->full)
 		return;
@@ -172,8 +173,8 @@ static void end_with_dots(struct message *message)
 {
 	size_t end = message->length;
 
-	if (end > WIRE_MESSAGE_MAX - 3)
-		end = WIRE_MESSAGE_MAX - 3;
+	if (end > LIMIT_ERROR_MESSAGE_BYTES - 3)
+		end = LIMIT_ERROR_MESSAGE_BYTES - 3;
 	while (end > 0 && ((unsigned char)message->text[end] & 0xc0) == 0x80)
 		end--;
 	memcpy(message->text + end, "...", 4);
@@ -182,7 +183,7 @@ static void end_with_dots(struct message *message)
 const char *wire_message(const char *text, struct arena *arena)
 {
 	struct message message = {
-		.text = arena_alloc(arena, WIRE_MESSAGE_MAX + 1),
+		.text = arena_alloc(arena, LIMIT_ERROR_MESSAGE_BYTES + 1),
 	};
 	bool after_scheme = false;
 

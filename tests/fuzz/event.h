@@ -25,7 +25,7 @@ static inline void event_message_holds(const char *message)
 {
 	if (!message)
 		return;
-	HOLDS(strlen(message) <= WIRE_MESSAGE_MAX);
+	HOLDS(strlen(message) <= LIMIT_ERROR_MESSAGE_BYTES);
 	for (const char *at = message; *at; at++)
 		HOLDS((unsigned char)*at >= ' ' && *at != 0x7f);
 }

@@ -106,7 +106,7 @@ static void messages(void **state)
 /* Whatever the length, it ends between characters. */
 static void messages_are_cut_between_characters(void **state)
 {
-	char text[WIRE_MESSAGE_MAX * 2];
+	char text[LIMIT_ERROR_MESSAGE_BYTES * 2];
 
 	(void)state;
 	for (size_t ahead = 0; ahead < 8; ahead++) {
@@ -121,8 +121,8 @@ static void messages_are_cut_between_characters(void **state)
 			memcpy(text + length, "\xf0\x9f\x8e\xac", 4);
 		text[length] = '\0';
 		message = wire_message(text, arena);
-		assert_in_range(strlen(message), WIRE_MESSAGE_MAX - 4,
-				WIRE_MESSAGE_MAX);
+		assert_in_range(strlen(message), LIMIT_ERROR_MESSAGE_BYTES - 4,
+				LIMIT_ERROR_MESSAGE_BYTES);
 		assert_string_equal(message + strlen(message) - 3, "...");
 		string = json_string(message); /* takes UTF-8 only */
 		assert_non_null(string);
@@ -133,16 +133,18 @@ static void messages_are_cut_between_characters(void **state)
 static void messages_fit_as_a_whole_or_with_dots(void **state)
 {
 	_cleanup_(arena_freep) struct arena *arena = arena_new(ARENA_BYTES);
-	char text[WIRE_MESSAGE_MAX + 2];
+	char text[LIMIT_ERROR_MESSAGE_BYTES + 2];
 
 	(void)state;
 	memset(text, '!', sizeof(text));
-	text[WIRE_MESSAGE_MAX] = '\0';
+	text[LIMIT_ERROR_MESSAGE_BYTES] = '\0';
 	assert_string_equal(wire_message(text, arena), text);
-	text[WIRE_MESSAGE_MAX] = '!';
-	text[WIRE_MESSAGE_MAX + 1] = '\0';
-	assert_int_equal(strlen(wire_message(text, arena)), WIRE_MESSAGE_MAX);
-	assert_string_equal(wire_message(text, arena) + WIRE_MESSAGE_MAX - 3,
+	text[LIMIT_ERROR_MESSAGE_BYTES] = '!';
+	text[LIMIT_ERROR_MESSAGE_BYTES + 1] = '\0';
+	assert_int_equal(strlen(wire_message(text, arena)),
+			 LIMIT_ERROR_MESSAGE_BYTES);
+	assert_string_equal(wire_message(text, arena) +
+				    LIMIT_ERROR_MESSAGE_BYTES - 3,
 			    "...");
 }
 
