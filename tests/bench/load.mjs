@@ -118,10 +118,13 @@ export async function pgbench(database, dir, script, options) {
  * A FastCGI program that answers at once, behind an nginx that is configured
  * as that of the stack: what nginx and FastCGI can do at most.
  *
+ * @param {{statement: string, first: number}} [sql]  answer when the rows are
+ *	committed, all that wait together: what a program can do at most that
+ *	writes; its text takes the numbers of the first and the last row
  * @returns {Promise<string>} its http://host:port; it ends with the case
  */
-export async function startHello(bench, stack) {
-	const dir = path.join(stack.dir, "hello");
+export async function startHello(bench, stack, sql) {
+	const dir = path.join(stack.dir, sql ? "hello-commits" : "hello");
 	const socket = path.join(dir, "hello.sock");
 	const from = path.join(stack.dir, "stack/nginx");
 	const port = freePort(1);
@@ -142,7 +145,9 @@ export async function startHello(bench, stack) {
 			.replaceAll(/nginx-(access|error)\.log/g, "hello-$1.log"));
 	}
 	const program = spawn(path.join(build, "tests/bench/hello"),
-		[socket, "2"], { stdio: "ignore" });
+		[socket, "2", ...(sql ? [stack.database, sql.statement,
+			String(sql.first)] : [])],
+		{ stdio: ["ignore", "ignore", "inherit"] });
 
 	fs.writeFileSync(`${pids}-program.pid`, `${program.pid}\n`);
 	bench.atEnd(() => program.kill());

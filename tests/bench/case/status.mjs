@@ -37,6 +37,11 @@ const barest = {
 		idOf(Math.floor(Math.random() * JOBS), 1)).join(",")}}'`,
 	statement: `${select} ANY ($1::uuid[])`,
 };
+// The same by numbers, which come from anywhere in the table.
+const byNumber = `${select} ANY (ARRAY(
+    SELECT ('01900000-1000-7000-8000-' ||
+            lpad(to_hex(n * 7919 % ${JOBS}), 12, '0'))::uuid
+      FROM generate_series($1::bigint, $2::bigint) AS n))`;
 
 export default async function measure(bench) {
 	const stack = await bench.stack();
@@ -46,6 +51,8 @@ export default async function measure(bench) {
 	const requests = (more) => asked.map((id) => rawRequest("GET",
 		`/api/jobs/${id}`, { ...headers, ...more }));
 	const hello = await startHello(bench, stack);
+	const barely = await startHello(bench, stack,
+		{ statement: byNumber, first: 0 });
 	const ours = async (list, connections) => {
 		const seen = await watch(stack, () => wrk(stack.base, stack.dir,
 			list, { connections, seconds: SECONDS }));
@@ -63,6 +70,8 @@ export default async function measure(bench) {
 			{ clients: 32, seconds: SECONDS }),
 		crowd: () => ours(full, 1000),
 		same: () => ours(same, 32),
+		barely: () => wrk(barely, stack.dir, full,
+			{ connections: 32, seconds: SECONDS }),
 		hello: () => wrk(hello, stack.dir, full,
 			{ connections: 32, seconds: SECONDS }),
 	});
@@ -78,6 +87,7 @@ export default async function measure(bench) {
 			nearFloor(runs.crowd, runs.limit, floor.crowd)),
 		row("If-None-Match, 304", runs.same, runs.limit,
 			{ note: costs(runs.same) }),
+		row("the barest, 32 connections", runs.barely, runs.limit),
 		row("nginx + FastCGI hello", runs.hello, null),
 	];
 }

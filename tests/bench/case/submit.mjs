@@ -70,6 +70,8 @@ export default async function measure(bench) {
 	const request = rawRequest("POST", "/api/execute",
 		{ Authorization: `Bearer ${stack.key}` }, body);
 	const hello = await startHello(bench, stack);
+	const barely = await startHello(bench, stack,
+		{ ...barest, first: 100_000_000 });
 	const load = (base, connections) => wrk(base, stack.dir, [request],
 		{ connections, seconds: SECONDS });
 	const ours = async (connections) => {
@@ -87,6 +89,8 @@ export default async function measure(bench) {
 		limit: () => pgbench(stack.database, stack.dir, script,
 			{ clients: 32, seconds: SECONDS }),
 		many: () => ours(128),
+		barelyFew: () => load(barely, 32),
+		barelyMany: () => load(barely, 128),
 		hello: () => load(hello, 32),
 	});
 
@@ -98,6 +102,8 @@ export default async function measure(bench) {
 			nearFloor(runs.few, runs.limit, floor.few)),
 		row("128 connections", runs.many, runs.limit,
 			nearFloor(runs.many, runs.limit, floor.many)),
+		row("the barest, 32 connections", runs.barelyFew, runs.limit),
+		row("the barest, 128 connections", runs.barelyMany, runs.limit),
 		row("nginx + FastCGI hello", runs.hello, null),
 	];
 }

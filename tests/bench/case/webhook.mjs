@@ -15,6 +15,7 @@ export const title = "webhooks of Replicate, each of another job, through " +
 const SECONDS = 3;
 const OURS = 80_000; // jobs for a run of ours: more than it can take
 const LIMIT = 60_000;
+const BARELY = 40_000; // of the barest program, in a second
 const tokenKey = Buffer.alloc(32, "rushes");
 const secret = Buffer.alloc(24, "bench");
 
@@ -101,11 +102,17 @@ export default async function measure(bench) {
 	const runs = bench.runs;
 	const limitFirst = OURS * 2 * runs;
 	const floorFirst = limitFirst + LIMIT * runs + 1000;
+	const barelyFirst = floorFirst + floorRows(TOGETHER);
 	const hello = await startHello(bench, stack);
+	const asked = [delivery(floorFirst, 0)];
+	const committing = await startHello(bench, stack,
+		{ statement: barest.statement, first: barelyFirst });
+	const barely = (connections) => wrk(committing, stack.dir, asked,
+		{ connections, seconds: 1 });
 
 	await stack.holdPoller();
 	await fill(stack, {
-		count: floorFirst + floorRows(TOGETHER), status: "processing",
+		count: barelyFirst + BARELY * 2 * runs, status: "processing",
 	});
 	await stack.sql(`CREATE SEQUENCE bench_webhook START ${limitFirst} CACHE 100`);
 	const seen = await interleaved(runs, {
@@ -113,6 +120,8 @@ export default async function measure(bench) {
 		limit: () => pgbench(stack.database, stack.dir, script,
 			{ clients: 32, seconds: SECONDS }),
 		many: (i) => ours(OURS * (runs + i), 128, SECONDS),
+		barelyFew: () => barely(32),
+		barelyMany: () => barely(128),
 	});
 	// Were they all taken for what they are?
 	const [{ moved }] = await stack.query(`SELECT count(*) AS moved
@@ -124,7 +133,11 @@ export default async function measure(bench) {
 	// wrk ends without waiting for what it has sent
 	if (moved < answered || moved > answered + runs * (32 + 128))
 		throw new Error(`${answered} answered, but ${moved} moved`);
-	const asked = [delivery(floorFirst, 0)];
+	const barelyMoved = [...seen.barelyFew, ...seen.barelyMany]
+		.reduce((sum, run) => sum + run.count, 0);
+
+	if (barelyMoved > BARELY * 2 * runs)
+		throw new Error(`the barest program ran out of jobs`);
 	const floor = await requestFloor(stack, () => wrk(hello, stack.dir, asked,
 		{ connections: 32, seconds: SECONDS }),
 	{ ...barest, first: floorFirst }, TOGETHER);
@@ -134,5 +147,7 @@ export default async function measure(bench) {
 			nearFloor(seen.few, seen.limit, floor.few)),
 		row("128 connections", seen.many, seen.limit,
 			nearFloor(seen.many, seen.limit, floor.many)),
+		row("the barest, 32 connections", seen.barelyFew, seen.limit),
+		row("the barest, 128 connections", seen.barelyMany, seen.limit),
 	];
 }
