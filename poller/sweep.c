@@ -2,6 +2,7 @@
 #include "poller/sweep.h"
 
 #include "common/base/clock.h"
+#include "common/flow/advance.h"
 #include "common/flow/move.h"
 #include "common/io/log.h"
 #include "common/model/limits.h"
@@ -40,15 +41,33 @@ static int run_counting(struct poller *poller, enum db_query query,
 	return r < 0 ? query_note(poller, r, &fault, true) : 0;
 }
 
+/* How far ahead a job may be planned: the longest pause between two looks, on
+ * top of what a provider may wish for. */
+static int64_t furthest_ms(const struct poller *poller)
+{
+	int64_t longest_ms = 0;
+
+	for (size_t i = 0; i < poller->provider_count; i++) {
+		int64_t pause_ms = advance_longest_ms(
+			poller->conf, poller->provider[i].ops, JOB_PROCESSING);
+
+		if (pause_ms > longest_ms)
+			longest_ms = pause_ms;
+	}
+	return longest_ms + (LIMIT_RETRY_AFTER_S + 60) * 1000;
+}
+
 /* The database's clock may have been set back. */
 static int replan(struct poller *poller, struct arena *arena)
 {
-	char most[16];
-	const char *params[] = { most };
+	char most[16], furthest[24];
+	const char *params[] = { most, furthest };
 	int64_t count = 0;
 	int r;
 
 	(void)snprintf(most, sizeof(most), "%d", REPLAN_MOST);
+	(void)snprintf(furthest, sizeof(furthest), "%" PRId64,
+		       furthest_ms(poller));
 	r = run_counting(poller, DB_job_replan, params, arena, &count);
 	if (r < 0 || count == 0)
 		return r;

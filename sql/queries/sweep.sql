@@ -2,12 +2,12 @@
 -- What only a sweep puts right.
 
 -- name: job_replan
--- params: most integer
--- No job is planned further ahead than two hours (a provider's wish of an hour
--- on top of a pause of one), nothing else than one, and no lease is longer. What
--- is was written by a clock that has been set back since: it is due now, and
--- so is what providers are spared until. Whoever still works on such a job has
--- renewed its lease by the new clock, or is fenced off like anybody who did not.
+-- params: most integer, furthest_ms bigint
+-- No job is planned further ahead than that, nothing else further than an hour,
+-- and no lease is longer. What is was written by a clock that has been set back
+-- since: it is due now, and so is what providers are spared until. Whoever still
+-- works on such a job has renewed its lease by the new clock, or is fenced off
+-- like anybody who did not.
 WITH stale AS MATERIALIZED (
     SELECT job.id
       FROM providers AS lane
@@ -18,7 +18,7 @@ WITH stale AS MATERIALIZED (
                SELECT id
                  FROM execution_jobs
                 WHERE provider = lane.name AND status = state.name
-                  AND next_poll_at > now() + interval '121 minutes'
+                  AND next_poll_at > now() + $2::bigint * interval '1 ms'
                 ORDER BY next_poll_at DESC
                 LIMIT $1::integer
                   FOR NO KEY UPDATE SKIP LOCKED
