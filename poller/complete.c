@@ -4,6 +4,7 @@
 #include "common/base/dice.h"
 #include "common/io/log.h"
 #include "common/model/backoff.h"
+#include "common/model/json_text.h"
 #include "common/model/limits.h"
 #include "poller/ask.h"
 #include "poller/sources.h"
@@ -104,6 +105,17 @@ static void again(struct work *work, const char *code, const char *message)
 			message);
 }
 
+/* The machine has no memory left. That is no failure of this job's, and not
+ * counted, unless it takes more than a job may. */
+static void starved(struct work *work)
+{
+	if (arena_is_full(work->arena))
+		again(work, "store_failed", "no memory");
+	else
+		put_off(work, again_ms(work), MOVE_KEEP, "store_failed",
+			"no memory");
+}
+
 void complete_again(struct work *work, const char *message)
 {
 	again(work, "media_unavailable", message);
@@ -191,6 +203,9 @@ static void failed(struct complete *complete,
 		else
 			fail(work, "media_refused", message);
 		break;
+	case -ENOMEM:
+		starved(work);
+		break;
 	default:
 		unavailable(work, result, message);
 		break;
@@ -220,8 +235,7 @@ static void stored(struct complete *complete)
 					    work->arena);
 	if (complete->sources.count > 0 && !move.media) {
 		stop(work);
-		put_off(work, again_ms(work), MOVE_KEEP, "store_failed",
-			"no memory");
+		starved(work);
 		return;
 	}
 	work_send(work, &move, NULL);
@@ -330,6 +344,7 @@ static void take_answer(struct complete *complete,
 	struct sources sources;
 	struct fault fault = { "" };
 	const char *message = event->error_message;
+	int r;
 
 	if (event->kind == JOB_RESULT_READY &&
 	    work->provider->ops->result_request) {
@@ -342,9 +357,14 @@ static void take_answer(struct complete *complete,
 		     message ? message : "the provider has the result no more");
 		return;
 	}
-	if (event->kind != JOB_RENDERED ||
-	    sources_from_event(event, work->arena, &sources, &fault) < 0 ||
-	    sources.count < complete->sources.count) {
+	r = event->kind == JOB_RENDERED
+		    ? sources_from_event(event, work->arena, &sources, &fault)
+		    : -EBADMSG;
+	if (r == -ENOMEM) {
+		starved(work);
+		return;
+	}
+	if (r < 0 || sources.count < complete->sources.count) {
 		again(work, "media_unavailable",
 		      message ? message
 			      : "the provider did not name the files again");
@@ -363,7 +383,10 @@ static void on_answer(struct work *work, const struct http_result *result,
 
 	ask_answered(work, result);
 	event = ask_event(work, result, translate, JOB_NO_ANSWER);
-	if (ask_wants_new_token(work, &event))
+	if (result->starved ||
+	    (result->outcome == HTTP_ANSWERED && json_text_starved()))
+		starved(work);
+	else if (ask_wants_new_token(work, &event))
 		token_then(work, ask_status);
 	else
 		take_answer(complete, &event);
@@ -394,9 +417,10 @@ static void ask(struct work *work, provider_request_fn *build,
 		  &fault);
 	if (r == 0)
 		r = ask_send(work, &request, false, done);
-	if (r < 0)
-		again(work, "media_unavailable",
-		      fault.text[0] ? fault.text : "no memory");
+	if (r == -ENOMEM)
+		starved(work);
+	else if (r < 0)
+		again(work, "media_unavailable", fault.text);
 }
 
 static void ask_status(struct work *work)
@@ -439,13 +463,11 @@ void complete_begin(struct work *work)
 				 work->arena, &complete->sources, &fault);
 	}
 	if (r == -ENOMEM) {
-		put_off(work, again_ms(work), MOVE_KEEP, "store_failed",
-			"no memory");
+		starved(work);
 		return;
 	}
 	if (r < 0) {
-		fail(work, "media_unavailable",
-		     fault.text[0] ? fault.text : "no memory");
+		fail(work, "media_unavailable", fault.text);
 		return;
 	}
 	work->owned = complete;
