@@ -78,9 +78,12 @@ static void resolve(struct prepare *prepare)
 	const char *text;
 	int r = -ENOMEM;
 
+	json_text_watch();
 	if (draft)
 		r = template_resolve(prepare->input, &values, draft, &resolved,
 				     &fault);
+	if (json_text_starved())
+		r = -ENOMEM;
 	if (r == 0) {
 		text = json_text_write(resolved, draft);
 		if (text)
@@ -274,10 +277,13 @@ static int take_upstreams(struct poller *poller, const PGresult *result)
 			return -ENOMEM;
 		if (!work || work->stop != stop)
 			continue;
+		json_text_watch();
 		if (r == 0)
 			r = outputs_add(
 				&((struct prepare *)work->owned)->outputs,
 				&upstream, &fault);
+		if (json_text_starved())
+			r = -ENOMEM;
 		if (r < 0)
 			finish(work->owned, r, &fault);
 	}

@@ -3,6 +3,7 @@
 
 #include "common/base/dice.h"
 #include "common/io/log.h"
+#include "common/model/json_text.h"
 #include "common/model/limits.h"
 #include "common/model/template.h"
 #include "common/model/token.h"
@@ -364,10 +365,14 @@ static void build(struct work *work)
 	/* The request is of the attempt that it begins. */
 	job.attempt++;
 	job.webhook_url = start_webhook_url(work, job.attempt, work->arena);
+	/* What jansson has no memory for is missing in the request. */
+	json_text_watch();
 	r = prepared
 		    ? provider->ops->start_request(&job, &provider->conf, draft,
 						   &prepared->request, &fault)
 		    : -ENOMEM;
+	if (json_text_starved())
+		r = -ENOMEM;
 	if (r == -EINVAL) {
 		work_fail(work, JOB_REFUSED, "invalid_input", fault.text,
 			  JOB_BILLED_NO);

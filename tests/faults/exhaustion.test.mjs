@@ -363,8 +363,8 @@ function largeBodies(lane) {
 }
 
 describe("exhaustion", { skip }, () => {
-	// what failed is soon tried again
-	const soon = { RESTART_TIRED_MS: "10" };
+	// what failed is soon tried again, and want of memory is no try
+	const soon = { RESTART_TIRED_MS: "10", STORE_RETRIES: "2" };
 
 	for (const name of ["REPLICATE", "FAL", "VERTEX"]) {
 		soon[`${name}_POLL_FIRST_MS`] = "1000";

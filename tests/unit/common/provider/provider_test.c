@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Walks the table of providers for gaps, and gives every reader bytes that no
  * provider would send. */
+#include "common/base/macro.h"
+#include "common/model/json_text.h"
 #include "common/provider/provider.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -238,6 +241,80 @@ static void deep_json_is_walked_without_harm(void **state)
 	}
 }
 
+/* ---- a request without memory ---- */
+
+static json_malloc_t jansson_takes;
+static json_free_t jansson_frees;
+static int until_none;
+
+/* The n-th time, and only then, more than there is. */
+static void *takes_too_much(size_t size)
+{
+	return jansson_takes(--until_none == 0 ? PTRDIFF_MAX : size);
+}
+
+/* @return whether jansson had no memory; else *ret_body is the request's */
+static bool is_starved(const struct provider_ops *ops, const char *model,
+		       int nth, struct arena *arena, const char **ret_body)
+{
+	static const struct provider_conf conf = {
+		.base_url = "https://provider.example/v1",
+		.credential = "secret-token",
+		.project = "project",
+		.location = "us-central1",
+		.storage_uri = "gs://bucket/prefix",
+	};
+	struct http_request request = { 0 };
+	struct job start = job;
+	int r;
+
+	start.model = model;
+	start.input = "{\"prompt\":\"a cat\",\"n\":[1,{\"seed\":7}],"
+		      "\"parameters\":{\"sampleCount\":2},"
+		      "\"labels\":{\"a\":\"b\"}}";
+	until_none = nth;
+	json_text_watch();
+	r = ops->start_request(&start, &conf, arena, &request, NULL);
+	if (json_text_starved())
+		return true;
+	assert_int_equal(r, 0);
+	*ret_body = arena_strndup(arena, request.body, request.body_bytes);
+	return false;
+}
+
+/* What is missing in a request is always noticed. */
+static void no_start_is_half_said(void **state)
+{
+	static const struct {
+		const struct provider_ops *ops;
+		const char *model;
+	} cases[] = {
+		{ &replicate_provider, "owner/name" },
+		{ &replicate_provider, "owner/name:v1" },
+		{ &fal_provider, "fal-ai/veo3" },
+		{ &vertex_provider, "veo-3.0-generate-001" },
+	};
+
+	(void)state;
+	json_get_alloc_funcs(&jansson_takes, &jansson_frees);
+	json_set_alloc_funcs(takes_too_much, jansson_frees);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		_cleanup_(arena_freep) struct arena *arena =
+			arena_new(ARENA_BYTES);
+		const char *whole = NULL, *body = NULL;
+		int nth = 1;
+
+		assert_false(is_starved(cases[i].ops, cases[i].model, 0, arena,
+					&whole));
+		while (is_starved(cases[i].ops, cases[i].model, nth, arena,
+				  &body))
+			nth++;
+		assert_true(nth > 10);
+		assert_string_equal(body, whole);
+	}
+	json_set_alloc_funcs(jansson_takes, jansson_frees);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +323,7 @@ int main(void)
 		cmocka_unit_test(garbage_tells_nothing),
 		cmocka_unit_test(depth_and_number_are_limited),
 		cmocka_unit_test(deep_json_is_walked_without_harm),
+		cmocka_unit_test(no_start_is_half_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
