@@ -288,23 +288,6 @@ static bool may_be_ours(json_t *item, const struct job *job, json_t *input)
 	       wire_same(item_input, input);
 }
 
-/* @return how many items may be the job's, *ret one of them */
-static size_t count_candidates(const json_t *items, const struct job *job,
-			       json_t *input, json_t **ret)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < json_array_size(items); i++) {
-		json_t *item = json_array_get(items, i);
-
-		if (may_be_ours(item, job, input)) {
-			*ret = item;
-			count++;
-		}
-	}
-	return count;
-}
-
 /* The one that was found: with its result, if the list has it, because the
  * queue forgets it sooner than the list does. */
 static struct provider_event found(json_t *item, struct arena *arena)
@@ -352,7 +335,7 @@ int fal_list_event(const struct job *job, const struct http_response *response,
 	next = json_is_true(json_object_get(body, "has_more"))
 		       ? wire_string(body, "next_cursor")
 		       : NULL;
-	count = count_candidates(items, job, input, &item);
+	count = wire_count_candidates(items, job, input, may_be_ours, &item);
 	if (count > 1) {
 		event = wire_event(JOB_NO_ANSWER);
 		return wire_event_done(&event, arena, ret, reterr_fault);

@@ -409,23 +409,6 @@ static json_t *find_ours(const json_t *results, const struct job *job)
 	return NULL;
 }
 
-/* @return how many items may be the job's, *ret one of them */
-static size_t count_candidates(const json_t *results, const struct job *job,
-			       json_t *input, json_t **ret)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < json_array_size(results); i++) {
-		json_t *item = json_array_get(results, i);
-
-		if (may_be_ours(item, job, input)) {
-			*ret = item;
-			count++;
-		}
-	}
-	return count;
-}
-
 /* Newest first: is the page's last item older than anything of ours? */
 static bool is_past(const json_t *results, const struct job *job)
 {
@@ -465,7 +448,8 @@ static struct provider_event look_through(const json_t *body,
 	const char *url = json_string_value(next);
 	struct provider_event event = wire_event(JOB_NOT_FOUND_YET);
 	json_t *item = NULL;
-	size_t count = count_candidates(results, job, input, &item);
+	size_t count =
+		wire_count_candidates(results, job, input, may_be_ours, &item);
 
 	if (count > 1)
 		return wire_event(JOB_NO_ANSWER);

@@ -138,6 +138,23 @@ bool wire_same(json_t *one, json_t *other)
 	return json_equal(one, other) != 0;
 }
 
+size_t wire_count_candidates(const json_t *items, const struct job *job,
+			     json_t *input, wire_candidate_fn *may_be_ours,
+			     json_t **ret)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < json_array_size(items); i++) {
+		json_t *item = json_array_get(items, i);
+
+		if (may_be_ours(item, job, input)) {
+			*ret = item;
+			count++;
+		}
+	}
+	return count;
+}
+
 static bool is_alphanumeric(char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||

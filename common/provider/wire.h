@@ -50,6 +50,16 @@ const char *wire_string(const json_t *object, const char *key);
 /* Equal as JSON values, 5 and 5.0 included? */
 bool wire_same(json_t *one, json_t *other);
 
+/* May this item of a list be the job, whose input is given parsed? */
+typedef bool wire_candidate_fn(json_t *item, const struct job *job,
+			       json_t *input);
+
+/* How many items of a list may be the job; *ret is then one of them,
+ * borrowed. */
+size_t wire_count_candidates(const json_t *items, const struct job *job,
+			     json_t *input, wire_candidate_fn *may_be_ours,
+			     json_t **ret);
+
 /* Letters, digits, '_' and '-', at most of them and at least one? */
 bool wire_is_id(const char *text, size_t most);
 
