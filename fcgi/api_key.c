@@ -49,15 +49,26 @@ struct api_keys *api_keys_free(struct api_keys *keys)
 	return NULL;
 }
 
-const char *api_key_from_header(const char *header)
+/* What a header brings by our scheme, be it a key or not; NULL if it brings
+ * nothing, or something else: a name and a password, say. */
+static const char *find_token(const char *header)
 {
 	static const char scheme[] = "Bearer ";
-	size_t length;
 
 	if (!header || strncasecmp(header, scheme, sizeof(scheme) - 1) != 0)
 		return NULL;
 	header += sizeof(scheme) - 1;
 	header += strspn(header, " ");
+	return *header ? header : NULL;
+}
+
+const char *api_key_from_header(const char *header)
+{
+	size_t length;
+
+	header = find_token(header);
+	if (!header)
+		return NULL;
 	length = strnlen(header, LIMIT_API_KEY_BYTES + 1);
 	if (length > LIMIT_API_KEY_BYTES || !text_starts_with(header, "rsh_"))
 		return NULL;
@@ -170,7 +181,8 @@ int api_keys_owner(struct api_keys *keys, struct db *db, const char *header,
 	int r;
 
 	if (!key)
-		return API_KEY_E_UNKNOWN;
+		return find_token(header) ? API_KEY_E_UNKNOWN
+					  : API_KEY_E_MISSING;
 
 	r = refresh(keys, db, false, arena, reterr_fault);
 	owner = api_keys_find(keys, key, arena);

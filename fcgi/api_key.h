@@ -19,15 +19,19 @@ struct api_keys *api_keys_new(void);
 struct api_keys *api_keys_free(struct api_keys *keys); /* NULL is fine */
 DEFINE_CLEANUP(struct api_keys *, api_keys_free);
 
-enum { API_KEY_E_UNKNOWN = 1 };
+/* Outcomes of api_keys_owner() that its caller handles. */
+enum {
+	API_KEY_E_UNKNOWN = 1,
+	API_KEY_E_MISSING, /* no header, or one of another scheme */
+};
 
 /**
  * Find the owner of the key in an Authorization header.
  *
  * @header  "Bearer rsh_…", or NULL
  *
- * @return 0 and arena text; API_KEY_E_UNKNOWN; -EAGAIN when the database is
- *	   away and the key is not known from before; -ENOMEM
+ * @return 0 and arena text; API_KEY_E_UNKNOWN; API_KEY_E_MISSING; -EAGAIN when
+ *	   the database is away and the key is not known from before; -ENOMEM
  */
 _must_check_ int api_keys_owner(struct api_keys *keys, struct db *db,
 				const char *header, struct arena *arena,

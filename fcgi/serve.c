@@ -49,19 +49,20 @@ static int check_key(struct worker *worker, struct request *request,
 	static const char name[] = "authorization";
 	const char *header =
 		http_header_value(request->header, request->header_count, name);
-	int r = API_KEY_E_UNKNOWN;
+	int r = API_KEY_E_UNKNOWN; /* which of several would it be? */
 
-	if (http_header_count(request->header, request->header_count, name) ==
+	if (http_header_count(request->header, request->header_count, name) <=
 	    1)
 		r = api_keys_owner(worker->service->api_keys, worker->db,
 				   header, request->arena, &request->owner,
 				   reterr_fault);
-	if (r != API_KEY_E_UNKNOWN)
+	if (r != API_KEY_E_UNKNOWN && r != API_KEY_E_MISSING)
 		return r;
-	return answered(refuse(request, ret, 401,
-			       header ? "unknown_key" : "missing_key",
-			       "Send an API key: Authorization: Bearer "
-			       "rsh_..."));
+	return answered(
+		refuse(request, ret, 401,
+		       r == API_KEY_E_MISSING ? "missing_key" : "unknown_key",
+		       "Send an API key: Authorization: Bearer "
+		       "rsh_..."));
 }
 
 static size_t body_most(const struct conf *conf, const struct route *route)

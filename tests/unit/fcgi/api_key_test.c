@@ -87,6 +87,17 @@ static void without_a_database_only_the_known_get_in(void **state)
 	CHECK_NUMBER("open", db_open(NOWHERE, "test", &db, &fault), 0);
 	CHECK_NUMBER("no header",
 		     api_keys_owner(keys, db, NULL, arena, &owner, &fault),
+		     API_KEY_E_MISSING);
+	CHECK_NUMBER("another scheme",
+		     api_keys_owner(keys, db, "Basic cnNoOnRlc3Q=", arena,
+				    &owner, &fault),
+		     API_KEY_E_MISSING);
+	CHECK_NUMBER("nothing behind the scheme",
+		     api_keys_owner(keys, db, "Bearer ", arena, &owner, &fault),
+		     API_KEY_E_MISSING);
+	CHECK_NUMBER("no key of ours",
+		     api_keys_owner(keys, db, "Bearer nonsense", arena, &owner,
+				    &fault),
 		     API_KEY_E_UNKNOWN);
 	CHECK_NUMBER("nobody knows yet",
 		     api_keys_owner(keys, db, "Bearer rsh_one", arena, &owner,

@@ -177,8 +177,10 @@ static void requests_are_refused_for_what_is_wrong(void **state)
 static void keys_are_asked_for(void **state)
 {
 	static const char *const none[] = { NULL };
-	static const char *const wrong[] = { "HTTP_AUTHORIZATION",
+	static const char *const basic[] = { "HTTP_AUTHORIZATION",
 					     "Basic cnNoOnRlc3Q=", NULL };
+	static const char *const wrong[] = { "HTTP_AUTHORIZATION",
+					     "Bearer cnNoOnRlc3Q=", NULL };
 	static const char *const twice[] = {
 		"HTTP_AUTHORIZATION",
 		"Bearer rsh_test",
@@ -192,11 +194,16 @@ static void keys_are_asked_for(void **state)
 		     401);
 	check_code("none", "missing_key");
 	assert_non_null(strstr(text, "WWW-Authenticate: Bearer"));
+	CHECK_NUMBER("basic", ask_with("GET", "/api/executions", NULL, basic),
+		     401);
+	check_code("basic", "missing_key");
+	assert_non_null(strstr(text, "Authorization: Bearer rsh_"));
 	CHECK_NUMBER("wrong", ask_with("GET", "/api/executions", NULL, wrong),
 		     401);
 	check_code("wrong", "unknown_key");
 	CHECK_NUMBER("twice", ask_with("GET", "/api/executions", NULL, twice),
 		     401);
+	check_code("twice", "unknown_key");
 }
 
 static void bodies_and_their_headers_are_checked(void **state)
