@@ -2,12 +2,14 @@
 #include "common/base/crypto.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
+#include <openssl/x509.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -232,6 +234,34 @@ int crypto_rs256_sign(const char *pem, const void *bytes, size_t size,
 	*ret_signature = signature;
 	*ret_size = signed_size;
 	return 0;
+}
+
+static void free_infos(STACK_OF(X509_INFO) * infos)
+{
+	sk_X509_INFO_pop_free(infos, X509_INFO_free);
+}
+DEFINE_CLEANUP(STACK_OF(X509_INFO) *, free_infos);
+
+int crypto_count_certificates(const char *pem, size_t size)
+{
+	_cleanup_(free_infosp) STACK_OF(X509_INFO) *infos = NULL;
+	_cleanup_(BIO_freep) BIO *bio = NULL;
+	bool no_memory;
+	int count = 0;
+
+	if (size > INT_MAX)
+		return -EINVAL;
+	bio = BIO_new_mem_buf(pem, (int)size);
+	if (bio)
+		infos = PEM_X509_INFO_read_bio(bio, NULL, no_passphrase, NULL);
+	no_memory = !bio || ERR_GET_REASON(ERR_peek_last_error()) ==
+				    ERR_R_MALLOC_FAILURE;
+	ERR_clear_error();
+	if (!infos)
+		return no_memory ? -ENOMEM : -EINVAL;
+	for (int i = 0; i < sk_X509_INFO_num(infos); i++)
+		count += sk_X509_INFO_value(infos, i)->x509 != NULL;
+	return count;
 }
 
 bool crypto_equal(const void *one, const void *other, size_t size)

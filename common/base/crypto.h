@@ -51,6 +51,13 @@ _must_check_ int crypto_rs256_sign(const char *pem, const void *bytes,
 				   uint8_t **ret_signature, size_t *ret_size,
 				   struct fault *reterr_fault);
 
+/**
+ * Count the certificates in PEM text; other things may stand between them.
+ *
+ * @return their number; -EINVAL if one of them is broken; -ENOMEM
+ */
+_must_check_ int crypto_count_certificates(const char *pem, size_t size);
+
 /* Compares in a time that depends on size alone. */
 bool crypto_equal(const void *one, const void *other, size_t size);
 

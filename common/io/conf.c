@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/io/conf.h"
 
+#include "common/base/crypto.h"
 #include "common/base/text.h"
 #include "common/io/conf_table.h"
 
@@ -12,7 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_BYTES_MAX = 64 * 1024 };
+enum {
+	FILE_BYTES_MAX = 64 * 1024,
+	CA_BYTES_MAX = 4 * 1024 * 1024, /* a system's has a quarter of one */
+};
+
+DEFINE_CLEANUP(char *, free);
 
 static void close_fdp(int *fd)
 {
@@ -20,32 +26,56 @@ static void close_fdp(int *fd)
 		(void)close(*fd);
 }
 
-/* @return 0; -ENOENT when there is no such file, without a fault; -errno */
-static int read_whole(const char *path, struct arena *arena, char **ret,
-		      struct fault *reterr_fault)
+/* @return a descriptor; -ENOENT when there is no such file, without a fault;
+ *	   -errno */
+static int open_file(const char *path, struct fault *reterr_fault)
 {
-	_cleanup_(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char *text;
-	size_t size = 0;
-	ssize_t n;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0 && errno == ENOENT)
 		return -ENOENT;
 	if (fd < 0)
 		return fault_set(reterr_fault, -errno, "cannot be read: %s",
 				 strerror(errno));
-	text = arena_alloc(arena, FILE_BYTES_MAX + 1);
-	if (!text)
-		return fault_set(reterr_fault, -ENOMEM, "is too long");
-	while ((n = read(fd, text + size, FILE_BYTES_MAX + 1 - size)) > 0)
+	return fd;
+}
+
+/* Into a buffer with room for one byte more. @return 0; -EFBIG; -errno */
+static int read_file(int fd, char *buffer, size_t most, size_t *ret_size,
+		     struct fault *reterr_fault)
+{
+	size_t size = 0;
+	ssize_t n;
+
+	while ((n = read(fd, buffer + size, most + 1 - size)) > 0)
 		size += (size_t)n;
 	if (n < 0)
 		return fault_set(reterr_fault, -errno, "cannot be read: %s",
 				 strerror(errno));
-	if (size > FILE_BYTES_MAX)
+	if (size > most)
 		return fault_set(reterr_fault, -EFBIG,
-				 "is a file of more than %d bytes",
-				 FILE_BYTES_MAX);
+				 "is a file of more than %zu bytes", most);
+	*ret_size = size;
+	return 0;
+}
+
+/* @return 0; -ENOENT when there is no such file, without a fault; -errno */
+static int read_whole(const char *path, struct arena *arena, char **ret,
+		      struct fault *reterr_fault)
+{
+	_cleanup_(close_fdp) int fd = open_file(path, reterr_fault);
+	char *text;
+	size_t size;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	text = arena_alloc(arena, FILE_BYTES_MAX + 1);
+	if (!text)
+		return fault_set(reterr_fault, -ENOMEM, "is too long");
+	r = read_file(fd, text, FILE_BYTES_MAX, &size, reterr_fault);
+	if (r < 0)
+		return r;
 	if (memchr(text, '\0', size))
 		return fault_set(reterr_fault, -EINVAL,
 				 "is a file with a zero byte in it");
@@ -135,6 +165,51 @@ static int load_row(const struct conf_row *row, enum conf_program program,
 	return 0;
 }
 
+/* @return how many certificates are in a file; -ENOENT when there is no such
+ *	   file, -ENOMEM, both without a fault; -errno */
+static int count_certificates(const char *path, struct fault *reterr_fault)
+{
+	_cleanup_(close_fdp) int fd = open_file(path, reterr_fault);
+	_cleanup_(freep) char *text = NULL;
+	size_t size;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	text = malloc(CA_BYTES_MAX + 1);
+	if (!text)
+		return -ENOMEM;
+	r = read_file(fd, text, CA_BYTES_MAX, &size, reterr_fault);
+	if (r < 0)
+		return r;
+	r = crypto_count_certificates(text, size);
+	if (r == -EINVAL)
+		return fault_set(reterr_fault, r,
+				 "is a file with a broken certificate in it");
+	return r;
+}
+
+/* libcurl would look only when the first medium is stored, and that is paid
+ * for by then. */
+static int check_ca_file(const char *path, struct fault *reterr_fault)
+{
+	struct fault rest = { "is a file without a certificate in PEM" };
+	int r = count_certificates(path, &rest);
+
+	if (r > 0)
+		return 0;
+	if (r == -ENOMEM)
+		return fault_set(reterr_fault, r,
+				 "S3_CA_FILE: no memory to read it");
+	return fault_set(reterr_fault, -EINVAL,
+			 "S3_CA_FILE %s; it is to hold the certificates of the "
+			 "S3 service's authorities, in PEM, and the program's "
+			 "user must be able to read it (without it the "
+			 "system's are trusted)",
+			 r == -ENOENT ? "names a file that does not exist"
+				      : rest.text);
+}
+
 /* Where the public finds the bucket when nothing else is said. */
 static const char *bucket_url(const struct conf *conf, struct arena *arena)
 {
@@ -156,6 +231,13 @@ static const char *bucket_url(const struct conf *conf, struct arena *arena)
 static int derive_store(enum conf_program program, struct arena *arena,
 			struct conf *conf, struct fault *reterr_fault)
 {
+	int r = 0;
+
+	/* Others need not be able to read it. */
+	if (program == CONF_POLLER && conf->s3_ca_file)
+		r = check_ca_file(conf->s3_ca_file, reterr_fault);
+	if (r < 0)
+		return r;
 	if (conf->store_kind == CONF_STORE_S3) {
 		if (!conf->s3_url)
 			return fault_set(reterr_fault, -EINVAL,

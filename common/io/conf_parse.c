@@ -18,6 +18,16 @@
  * know: nobody, nogroup. In there they may be anybody. */
 enum { UNMAPPED_ID = 65534 };
 
+enum {
+	REGION_MAX = 64, /* libcurl signs with no more of it */
+	PROJECT_MIN = 6, /* Google's rule for ids of projects */
+	PROJECT_MAX = 30,
+	DOMAIN_MAX = 63 - PROJECT_MAX, /* as common/provider/vertex.c has it */
+};
+
+#define LETTERS "abcdefghijklmnopqrstuvwxyz"
+#define DIGITS	"0123456789"
+
 static void *member(const struct conf_row *row, struct conf *conf)
 {
 	return (char *)conf + row->offset;
@@ -162,9 +172,62 @@ int conf_parse_location(const struct conf_row *row, const char *value,
 			struct fault *reterr_fault)
 {
 	/* It becomes part of a host name. */
-	if (strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-") !=
-	    strlen(value))
+	if (strspn(value, LETTERS DIGITS "-") != strlen(value))
 		return fault_set(reterr_fault, -EINVAL, "is not a region");
+	return conf_parse_text(row, value, arena, conf, reterr_fault);
+}
+
+/* It becomes part of what is signed, between slashes, and libcurl takes it
+ * between colons. */
+int conf_parse_region(const struct conf_row *row, const char *value,
+		      struct arena *arena, struct conf *conf,
+		      struct fault *reterr_fault)
+{
+	if (strlen(value) > REGION_MAX ||
+	    strspn(value, LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS "._-") !=
+		    strlen(value))
+		return fault_set(reterr_fault, -EINVAL,
+				 "is not a region like eu-central-1 (at most "
+				 "%d letters, digits, \".\", \"_\" and \"-\"); "
+				 "the S3 service says which it is",
+				 REGION_MAX);
+	return conf_parse_text(row, value, arena, conf, reterr_fault);
+}
+
+/* "my-project-1", old ones "example.com:my-project"; or a project's number,
+ * which Google's API takes as well. */
+static bool is_project(const char *name)
+{
+	const char *colon = strchr(name, ':');
+	size_t length;
+
+	if (colon) {
+		length = (size_t)(colon - name);
+		if (length > DOMAIN_MAX ||
+		    strspn(name, LETTERS DIGITS ".-") != length ||
+		    !memchr(name, '.', length) || name[0] == '.')
+			return false;
+		name = colon + 1;
+	}
+	length = strlen(name);
+	if (!colon && length <= PROJECT_MAX && strspn(name, DIGITS) == length)
+		return true;
+	return length >= PROJECT_MIN && length <= PROJECT_MAX &&
+	       strspn(name, LETTERS DIGITS "-") == length &&
+	       strspn(name, LETTERS) > 0 && name[length - 1] != '-';
+}
+
+int conf_parse_project(const struct conf_row *row, const char *value,
+		       struct arena *arena, struct conf *conf,
+		       struct fault *reterr_fault)
+{
+	if (!is_project(value))
+		return fault_set(reterr_fault, -EINVAL,
+				 "is not the id of a Google Cloud project like "
+				 "my-project-1 or example.com:my-project (%d "
+				 "to %d small letters, digits and \"-\"); the "
+				 "console shows it beside the project's name",
+				 PROJECT_MIN, PROJECT_MAX);
 	return conf_parse_text(row, value, arena, conf, reterr_fault);
 }
 
@@ -199,7 +262,7 @@ static bool is_bucket(const char *name)
 
 	return length >= 3 && length <= 63 && name[0] != '.' &&
 	       name[0] != '-' && !strstr(name, "..") &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789.-") == length;
+	       strspn(name, LETTERS DIGITS ".-") == length;
 }
 
 static int parse_bucket(const char *value, struct arena *arena,

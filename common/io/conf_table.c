@@ -21,8 +21,8 @@ enum {
 #define GIB	   (INT64_C(1) << 30)
 
 /* clang-format off */
-#define TEXT(name, member, preset, used, needed, help) \
-	{ name, conf_parse_text, AT(member), preset, 0, 0, NULL, used, needed, false, help }
+#define NAME(name, parse, member, preset, used, help) \
+	{ name, parse, AT(member), preset, 0, 0, NULL, used, 0, false, help }
 #define SECRET(name, member, used, needed, help) \
 	{ name, conf_parse_text, AT(member), NULL, 0, 0, NULL, used, needed, true, help }
 #define PATH(name, member, preset, used, help) \
@@ -55,7 +55,7 @@ static const struct conf_row rows[] = {
 	  "endpoint of the S3 service, without bucket" },
 	SECRET("S3_ACCESS_KEY", s3_access_key, POLL, 0, "access key of the bucket"),
 	SECRET("S3_SECRET_KEY", s3_secret_key, POLL, 0, "secret key of the bucket"),
-	TEXT("S3_REGION", s3_region, "us-east-1", POLL, 0, "region that version 4 signatures name"),
+	NAME("S3_REGION", conf_parse_region, s3_region, "us-east-1", POLL, "region that version 4 signatures name"),
 	WORD("S3_SIGNATURE", conf_parse_signature, "v4", "v4 or v2", POLL, "signature version"),
 	WORD("S3_STYLE", conf_parse_style, "path", "path or virtual", BOTH, "bucket in the path or in the host name"),
 	PATH("S3_CA_FILE", s3_ca_file, NULL, POLL, "certificate authorities of a private S3 service; default: the system's"),
@@ -69,8 +69,8 @@ static const struct conf_row rows[] = {
 	HTTPS("FAL_API_URL", provider[FAL].list_url, "https://api.fal.ai/v1", BOTH, 0, "platform API of fal, which lists requests"),
 	HTTPS("FAL_JWKS_URL", provider[FAL].keys_url, "https://rest.fal.ai/.well-known/jwks.json", BOTH, 0, "keys of fal's webhook signatures"),
 	OTHER("GOOGLE_APPLICATION_CREDENTIALS", conf_parse_account, NULL, BOTH, 0, true, "path of the service-account JSON; without it Vertex AI is not used"),
-	TEXT("VERTEX_PROJECT", vertex_project, NULL, BOTH, 0, "Google Cloud project; default: the service account's"),
-	{ "VERTEX_LOCATION", conf_parse_location, AT(vertex_location), "us-central1", 0, 0, NULL, BOTH, 0, false, "region" },
+	NAME("VERTEX_PROJECT", conf_parse_project, vertex_project, NULL, BOTH, "Google Cloud project; default: the service account's"),
+	NAME("VERTEX_LOCATION", conf_parse_location, vertex_location, "us-central1", BOTH, "region"),
 	OTHER("VERTEX_STORAGE_URI", conf_parse_storage_uri, NULL, BOTH, 0, false, "gs://bucket/prefix that Veo writes to; default: results come inline"),
 	HTTPS("VERTEX_BASE_URL", provider[VERTEX].base_url, "https://{location}-aiplatform.googleapis.com/v1", BOTH, 0, "API of Vertex AI; {location} is replaced"),
 	HTTPS("GCS_BASE_URL", gcs_base_url, "https://storage.googleapis.com", BOTH, 0, "API of Google Cloud Storage"),

@@ -47,6 +47,7 @@ conf_parse_fn conf_parse_text, conf_parse_bool, conf_parse_number,
 	conf_parse_signature, conf_parse_style, conf_parse_concurrency,
 	conf_parse_rate, conf_parse_peers, conf_parse_peer_group,
 	conf_parse_token_key, conf_parse_webhook_secret, conf_parse_account,
-	conf_parse_storage_uri, conf_parse_location;
+	conf_parse_storage_uri, conf_parse_location, conf_parse_project,
+	conf_parse_region;
 
 #endif

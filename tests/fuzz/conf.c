@@ -17,8 +17,6 @@
 
 enum { ARENA_BYTES = 1024 * 1024, ROWS_MAX = 128, LINES_MAX = 12 };
 
-static int account_fd = -1;
-
 static void clean_up(void)
 {
 	const struct conf_row *row;
@@ -32,18 +30,17 @@ static void clean_up(void)
 		     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", 1);
 }
 
-/* The account's setting is the path of a file: put the value into one. */
-static const char *as_file(const char *text)
+/* A setting that is the path of a file: put the value into one. */
+static void set_file(const char *name, const char *text, int *fd)
 {
-	static char path[64];
+	char path[64];
 
-	if (account_fd < 0)
-		account_fd = memfd_create("account", MFD_CLOEXEC);
-	HOLDS(account_fd >= 0 && ftruncate(account_fd, 0) == 0);
-	HOLDS(pwrite(account_fd, text, strlen(text), 0) ==
-	      (ssize_t)strlen(text));
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", account_fd);
-	return path;
+	if (*fd < 0)
+		*fd = memfd_create(name, MFD_CLOEXEC);
+	HOLDS(*fd >= 0 && ftruncate(*fd, 0) == 0);
+	HOLDS(pwrite(*fd, text, strlen(text), 0) == (ssize_t)strlen(text));
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", *fd);
+	(void)setenv(name, path, 1);
 }
 
 static const struct conf_row *find_row(const char *name)
@@ -61,6 +58,7 @@ static const struct conf_row *find_row(const char *name)
 
 static void set(char *line)
 {
+	static int account_fd = -1, ca_fd = -1;
 	char *equals = strchr(line, '=');
 	const struct conf_row *row;
 
@@ -68,12 +66,14 @@ static void set(char *line)
 		return;
 	*equals = '\0';
 	row = find_row(line);
-	if (row)
-		(void)setenv(row->name,
-			     row->parse == conf_parse_account
-				     ? as_file(equals + 1)
-				     : equals + 1,
-			     1);
+	if (!row)
+		return;
+	if (row->parse == conf_parse_account)
+		set_file(row->name, equals + 1, &account_fd);
+	else if (strcmp(row->name, "S3_CA_FILE") == 0)
+		set_file(row->name, equals + 1, &ca_fd);
+	else
+		(void)setenv(row->name, equals + 1, 1);
 }
 
 static void url_holds(const char *url)

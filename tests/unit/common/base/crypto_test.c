@@ -2,10 +2,12 @@
 #include "common/base/crypto.h"
 
 #include "common/base/text.h"
+#include "tests/support/certificate.h"
 #include "tests/support/check.h"
 #include "tests/support/rfc7515.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 /* Hex into arena bytes; the test's own constants are always right. */
 static uint8_t *from_hex(const char *hex, struct arena *arena, size_t *ret_size)
@@ -267,6 +269,44 @@ static const char small_key[] =
 	"TIh76bhrPFDv\n"
 	"-----END PRIVATE KEY-----\n";
 
+static void certificates_are_counted(void **state)
+{
+	static char two[2 * sizeof(test_certificate) + sizeof(ec_key)];
+	static char cut[sizeof(two)];
+	static const struct {
+		const char *name, *pem;
+		int want;
+	} cases[] = {
+		{ "nothing", "", 0 },
+		{ "words", "no certificate", 0 },
+		{ "a key", ec_key, 0 },
+		{ "a key nobody asks the passphrase of", encrypted_key, 0 },
+		{ "one", test_certificate, 1 },
+		{ "two and a key", two, 2 },
+		{ "the second is cut", cut, -EINVAL },
+		{ "only the head", "-----BEGIN CERTIFICATE-----\n", -EINVAL },
+		{ "no base64",
+		  "-----BEGIN CERTIFICATE-----\n!\n"
+		  "-----END CERTIFICATE-----\n",
+		  -EINVAL },
+		{ "base64 of something else",
+		  "-----BEGIN CERTIFICATE-----\n"
+		  "cnVzaGVz\n"
+		  "-----END CERTIFICATE-----\n",
+		  -EINVAL },
+	};
+
+	(void)state;
+	(void)snprintf(two, sizeof(two), "%s%s%s", test_certificate, ec_key,
+		       test_certificate);
+	memcpy(cut, two, sizeof(two) - sizeof(test_certificate) / 2);
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		CHECK_NUMBER(cases[i].name,
+			     crypto_count_certificates(cases[i].pem,
+						       strlen(cases[i].pem)),
+			     cases[i].want);
+}
+
 static void other_keys_do_not_sign(void **state)
 {
 	static const struct {
@@ -339,6 +379,7 @@ int main(void)
 		cmocka_unit_test(rs256_vector),
 		cmocka_unit_test(other_keys_do_not_sign),
 		cmocka_unit_test(full_arena_does_not_sign),
+		cmocka_unit_test(certificates_are_counted),
 		cmocka_unit_test(equality),
 	};
 

@@ -2,6 +2,7 @@
 #include "common/io/conf.h"
 
 #include "common/io/conf_table.h"
+#include "tests/support/certificate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -130,6 +131,40 @@ static const struct {
 	{ "GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent", CONF_POLLER },
 	{ "GOOGLE_APPLICATION_CREDENTIALS", "/etc/hostname", CONF_POLLER },
 	{ "VERTEX_LOCATION", "evil.example/", CONF_POLLER },
+	{ "VERTEX_PROJECT", "short", CONF_POLLER },
+	{ "VERTEX_PROJECT", "a234567890123456789012345678901", CONF_POLLER },
+	{ "VERTEX_PROJECT", "My Project", CONF_POLLER },
+	{ "VERTEX_PROJECT", "My-Project", CONF_FCGI },
+	{ "VERTEX_PROJECT", "my_project", CONF_POLLER },
+	{ "VERTEX_PROJECT", "my-project-", CONF_POLLER },
+	{ "VERTEX_PROJECT", "-my-project", CONF_POLLER },
+	{ "VERTEX_PROJECT", "1st-project", CONF_POLLER },
+	{ "VERTEX_PROJECT", "projects/my-project", CONF_POLLER },
+	{ "VERTEX_PROJECT", "example.com:", CONF_POLLER },
+	{ "VERTEX_PROJECT", "example.com:1234567", CONF_POLLER },
+	{ "VERTEX_PROJECT", ":my-project", CONF_POLLER },
+	{ "VERTEX_PROJECT", "example:my-project", CONF_POLLER },
+	{ "VERTEX_PROJECT", ".com:my-project", CONF_POLLER },
+	{ "VERTEX_PROJECT", "example.com:a:my-project", CONF_POLLER },
+	{ "VERTEX_PROJECT", "a-domain-of-more-than-33-bytes.com:my-project",
+	  CONF_POLLER },
+	{ "S3_REGION", "eu central 1", CONF_POLLER },
+	{ "S3_REGION", "eu-central-1 ", CONF_POLLER },
+	{ "S3_REGION", "eu/central", CONF_POLLER },
+	{ "S3_REGION", "eu:central", CONF_POLLER },
+	{ "S3_REGION", "eu-central-1\x01", CONF_POLLER },
+	{ "S3_REGION", "\xff", CONF_POLLER },
+	{ "S3_REGION", "https://s3.eu-central-1.amazonaws.com", CONF_POLLER },
+	{ "S3_REGION",
+	  "a2345678901234567890123456789012345678901234567890123456789012345",
+	  CONF_POLLER },
+	{ "S3_CA_FILE", "ca.pem", CONF_POLLER },
+	{ "S3_CA_FILE", "/nonexistent/ca.pem", CONF_POLLER },
+	{ "S3_CA_FILE", "/etc/hostname", CONF_POLLER },
+	{ "S3_CA_FILE", "/etc/hostname/ca.pem", CONF_POLLER },
+	{ "S3_CA_FILE", "/etc", CONF_POLLER },
+	{ "S3_CA_FILE", "/dev/null", CONF_POLLER },
+	{ "S3_CA_FILE", "/dev/zero", CONF_POLLER },
 	{ "VERTEX_STORAGE_URI", "s3://bucket", CONF_POLLER },
 	{ "VERTEX_STORAGE_URI", "gs://bucket/\xff", CONF_POLLER },
 	{ "VERTEX_STORAGE_URI", "gs://bucket/a b", CONF_POLLER },
@@ -400,6 +435,78 @@ static void the_path_of_an_account_is_followed(void **state)
 	remove_file("account.json");
 }
 
+/* ---- names and files that others judge as well -------------------------- */
+
+static void names_are_taken_as_they_are(void **state)
+{
+	static const struct {
+		const char *name, *value;
+	} cases[] = {
+		{ "VERTEX_PROJECT", "rushes" },
+		{ "VERTEX_PROJECT", "my-project-123456" },
+		{ "VERTEX_PROJECT", "a23456789012345678901234567890" },
+		{ "VERTEX_PROJECT", "example.com:my-project" },
+		{ "VERTEX_PROJECT", "an-example.co.uk:my-project" },
+		{ "VERTEX_PROJECT", "123456789012" }, /* a project's number */
+		{ "S3_REGION", "us-east-1" },
+		{ "S3_REGION", "auto" },
+		{ "S3_REGION", "RegionOne" },
+		{ "S3_REGION", "eu_central.003" },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct loaded l;
+
+		(void)set_up(state);
+		(void)setenv(cases[i].name, cases[i].value, 1);
+		l = load(CONF_POLLER);
+		if (l.r < 0)
+			fail_msg("%s", l.fault.text);
+		assert_string_equal(cases[i].name[0] == 'S'
+					    ? l.conf.s3_region
+					    : l.conf.vertex_project,
+				    cases[i].value);
+		(void)arena_free(l.arena);
+	}
+}
+
+static void certificates_are_looked_at_by_whom_they_are_for(void **state)
+{
+	static const char *const words[] = { "in PEM", "system's" };
+	struct loaded l;
+	char path[128];
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/ca.pem", folder);
+	(void)setenv("S3_CA_FILE", path, 1);
+	l = load(CONF_POLLER);
+	assert_int_equal(l.r, -EINVAL);
+	for (size_t i = 0; i < COUNT_OF(words); i++)
+		assert_non_null(strstr(l.fault.text, words[i]));
+	(void)arena_free(l.arena);
+	/* They do without it, and may not even be allowed to read it. */
+	l = load(CONF_FCGI);
+	assert_int_equal(l.r, 0);
+	(void)arena_free(l.arena);
+	l = load(CONF_ADMIN);
+	assert_int_equal(l.r, 0);
+	(void)arena_free(l.arena);
+
+	write_file("ca.pem", test_certificate, strlen(test_certificate));
+	l = load(CONF_POLLER);
+	if (l.r < 0)
+		fail_msg("%s", l.fault.text);
+	assert_string_equal(l.conf.s3_ca_file, path);
+	(void)arena_free(l.arena);
+	/* cut off, as by a full disk */
+	write_file("ca.pem", test_certificate, strlen(test_certificate) / 2);
+	l = load(CONF_POLLER);
+	assert_int_equal(l.r, -EINVAL);
+	assert_non_null(strstr(l.fault.text, "broken"));
+	(void)arena_free(l.arena);
+	remove_file("ca.pem");
+}
+
 static void secrets_of_others_are_not_read(void **state)
 {
 	struct loaded l;
@@ -535,6 +642,8 @@ int main(void)
 		CASE(a_peer_group_stands_for_the_default_users),
 		CASE(secrets_come_as_credentials),
 		CASE(the_path_of_an_account_is_followed),
+		CASE(names_are_taken_as_they_are),
+		CASE(certificates_are_looked_at_by_whom_they_are_for),
 		CASE(secrets_of_others_are_not_read),
 		CASE(printing_masks_secrets),
 		CASE(help_names_every_setting),
