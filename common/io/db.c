@@ -378,6 +378,24 @@ static int apply_migration(PGconn *conn, size_t i, const char *version,
 	return run_step(conn, DB_transaction_commit, NULL, NULL, reterr_fault);
 }
 
+/* Prompts and metadata are in any language. Elsewhere PostgreSQL refuses a
+ * character it has no code for, and with it a submission that is right; or it
+ * takes bytes for characters. What is in a database cannot be given another
+ * encoding, so this is looked at before anything is. */
+static int check_encoding(const PGconn *conn, struct fault *reterr_fault)
+{
+	const char *encoding = PQparameterStatus(conn, "server_encoding");
+
+	if (encoding && strcmp(encoding, "UTF8") == 0)
+		return 0;
+	return fault_set(reterr_fault, -EINVAL,
+			 "the database's encoding is %s and has to be UTF8; "
+			 "nothing was changed: make a new one with CREATE "
+			 "DATABASE rushes ENCODING 'UTF8' TEMPLATE template0, "
+			 "and LOCALE 'C' if PostgreSQL does not take that",
+			 encoding ? encoding : "unknown");
+}
+
 int db_migrate(const char *conninfo, int *ret_applied,
 	       struct fault *reterr_fault)
 {
@@ -392,8 +410,10 @@ int db_migrate(const char *conninfo, int *ret_applied,
 	if (!conn || PQstatus(conn) != CONNECTION_OK)
 		return fault_from(reterr_fault, -EAGAIN, "database",
 				  conn ? PQerrorMessage(conn) : "no memory");
+	r = check_encoding(conn, reterr_fault);
 	/* Held until the connection ends, whatever happens. */
-	r = run_step(conn, DB_migration_lock, NULL, NULL, reterr_fault);
+	if (r == 0)
+		r = run_step(conn, DB_migration_lock, NULL, NULL, reterr_fault);
 	if (r == 0)
 		r = run_step(conn, DB_migration_table, NULL, NULL,
 			     reterr_fault);

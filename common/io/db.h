@@ -85,7 +85,8 @@ int db_rows(const PGresult *result);
  *
  * @ret_applied  how many were applied now
  *
- * @return 0; -EAGAIN; -EPROTO with the server's words
+ * @return 0; -EAGAIN; -EINVAL for a database whose encoding is not UTF8,
+ *	   which is left as it was; -EPROTO with the server's words
  */
 _must_check_ int db_migrate(const char *conninfo, int *ret_applied,
 			    struct fault *reterr_fault);
