@@ -21,6 +21,10 @@ BEGIN
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I',
                        current_database(), role_name);
     END LOOP;
+    -- No statement of ours needs a temporary table, and whoever may make one
+    -- can give it the name of any of our tables.
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC, rushes_fcgi, '
+                   'rushes_poller', current_database());
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'rushes_operator') THEN
         CREATE ROLE rushes_operator NOLOGIN;
     END IF;

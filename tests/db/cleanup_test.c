@@ -214,14 +214,30 @@ static void keys_are_freed_without_getting_in_the_way(void **state)
 	fixture_check_invariants();
 }
 
+static void no_role_may_have_tables_of_its_own(void **state)
+{
+	(void)state;
+	CHECK_NUMBER("roles that may make a table",
+		     fixture_number(
+			     "SELECT count(*) FROM unnest(ARRAY['rushes_fcgi', "
+			     "'rushes_poller', 'rushes_operator']) AS role "
+			     "WHERE has_database_privilege(role, "
+			     "current_database(), 'TEMPORARY') OR "
+			     "has_schema_privilege(role, 'public', 'CREATE')"),
+		     0);
+}
+
 /* The triggers have the owner's rights, and a role that was taken over may have
- * temporary tables of any name. */
+ * temporary tables of any name, where somebody has allowed them again. */
 static void tables_of_a_callers_own_are_not_taken_for_ours(void **state)
 {
+	char *database = fixture_text("SELECT current_database()");
 	struct pipeline old;
 
 	(void)state;
 	make_finished(&old);
+	fixture_sql("GRANT TEMPORARY ON DATABASE %s TO rushes_poller",
+		    database);
 	CHECK_NUMBER("rows left in the table of the caller",
 		     fixture_number("SET ROLE rushes_poller; "
 				    "CREATE TEMP TABLE execution_jobs AS "
@@ -233,6 +249,9 @@ static void tables_of_a_callers_own_are_not_taken_for_ours(void **state)
 				    "WHERE execution_id = '%s'",
 				    old.execution, old.execution),
 		     2);
+	fixture_sql("REVOKE TEMPORARY ON DATABASE %s FROM rushes_poller",
+		    database);
+	free(database);
 	assert_int_equal(rows_of(&old), 0);
 	fixture_check_invariants();
 }
@@ -258,6 +277,7 @@ int main(void)
 		cmocka_unit_test(
 			the_poller_may_remove_executions_and_nothing_else),
 		cmocka_unit_test(keys_are_freed_without_getting_in_the_way),
+		cmocka_unit_test(no_role_may_have_tables_of_its_own),
 		cmocka_unit_test(
 			tables_of_a_callers_own_are_not_taken_for_ours),
 		cmocka_unit_test(nobody_may_make_them_triggers_of_other_tables),
