@@ -316,8 +316,9 @@ compile_commands.json: FORCE | $(GEN)
 		'$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS)' "$$c"; \
 	   sep=','; done; echo; echo ']'; } > $@
 
+# A folder relative to the root of a worktree: in each it is its own.
 hooks:
-	ln -sf ../../.ci/pre-commit .git/hooks/pre-commit
+	git config core.hooksPath .ci
 
 # ---- installing ---------------------------------------------------------
 

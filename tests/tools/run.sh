@@ -115,6 +115,30 @@ check "a library elsewhere" refuses "<curl/curl.h> belongs to" \
 check "libfcgi outside the accept loop" refuses "<fcgiapp.h> belongs to" \
 	layers fcgi/post_execute.c '#include <fcgiapp.h>'
 
+# ---- make hooks ----------------------------------------------------------
+
+# commits TEXT: a file of that text, in a linked worktree after "make hooks"
+commits() (
+	# As if nobody had started us from a hook, nor set up his git.
+	# shellcheck disable=SC2046 # words
+	unset $(git rev-parse --local-env-vars)
+	export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
+	rm -rf "$scratch/first" "$scratch/linked"
+	mkdir "$scratch/first"
+	cp -r Makefile .ci "$scratch/first" && cd "$scratch/first" &&
+		git init -q && git config user.name nobody &&
+		git config user.email nobody@example.com && git add . &&
+		git commit -qm one && git worktree add -q ../linked &&
+		cd ../linked && make hooks || exit 2
+	printf '%s\n' "$1" >new && git add new && git commit -qm two
+)
+
+if command -v git >/dev/null; then
+	check "the hook lets a commit in a linked worktree pass" commits good
+	check "the hook refuses one with a blank too many" \
+		refuses "trailing whitespace" commits 'bad '
+fi
+
 # ---- tests/run.sh --------------------------------------------------------
 
 # runner SCRIPT: what it says of one suite that does so
