@@ -65,7 +65,7 @@ static int read_whole(const char *path, struct arena *arena, char **ret,
 {
 	_cleanup_(close_fdp) int fd = open_file(path, reterr_fault);
 	char *text;
-	size_t size;
+	size_t size = 0;
 	int r;
 
 	if (fd < 0)
@@ -171,7 +171,7 @@ static int count_certificates(const char *path, struct fault *reterr_fault)
 {
 	_cleanup_(close_fdp) int fd = open_file(path, reterr_fault);
 	_cleanup_(freep) char *text = NULL;
-	size_t size;
+	size_t size = 0;
 	int r;
 
 	if (fd < 0)

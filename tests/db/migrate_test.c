@@ -11,10 +11,11 @@ static const char *own_url;
 
 static int note_url(void **state)
 {
+	const char *url = getenv("DATABASE_URL");
+
 	(void)state;
-	own_url = strdup(getenv("DATABASE_URL"));
-	assert_non_null(own_url);
-	return 0;
+	own_url = url ? strdup(url) : NULL;
+	return own_url ? 0 : -1;
 }
 
 static void of_another_encoding_is_refused_untouched(void **state)
