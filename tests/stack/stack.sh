@@ -168,7 +168,7 @@ nginx_conf() {
 	mime=$(nginx -V 2>&1 | sed -n 's/.*--conf-path=\([^ ]*\).*/\1/p')
 	mime=$(dirname "${mime:-/etc/nginx/nginx.conf}")/mime.types
 	mkdir -p "$conf/snippets"
-	for file in http locations fastcgi; do
+	for file in http locations refused fastcgi; do
 		sed -e "s,/run/rushes/fcgi.sock,$run/fcgi.sock,g" \
 			-e "s,/var/lib/rushes/media/\$1,\"$store_dir/\$1\",g" \
 			-e "s,/var/log/nginx/rushes.error.log,\"$dir/logs/nginx-error.log\",g" \

@@ -87,6 +87,9 @@ function checkProblem(answer, status, code) {
 	assert.equal(answer.json?.status, status, what);
 	assert.equal(answer.json.code, code, what);
 	assert.ok(answer.json.title && answer.json.request_id, what);
+	assert.equal(answer.headers?.["x-request-id"] ??
+		/^x-request-id: (\S+)/im.exec(answer.head)?.[1],
+	answer.json.request_id, what);
 }
 
 suite("edge sizes", {}, (test) => {
@@ -108,9 +111,9 @@ suite("edge sizes", {}, (test) => {
 			many(4000) + "\r\n")).json?.status, 431);
 		assert.equal((await raw(stack, begin("GET /healthz") + many(100) +
 			"\r\n")).status, 200);
-		// before nginx has read whose server it is, in its own words
-		assert.equal((await raw(stack, begin(`GET /${"a".repeat(9000)}`) +
-			"\r\n")).status, 414);
+		// before nginx has read whose server it is
+		checkProblem(await raw(stack, begin(`GET /${"a".repeat(9000)}`) +
+			"\r\n"), 414, "uri_too_long");
 		assert.equal((await raw(stack, begin(
 			`GET /healthz?${"a".repeat(7000)}`) + "\r\n")).status, 200);
 	});
@@ -325,6 +328,8 @@ const plain = {
 		"transfer_encoding: chunked\r\n\r\n", 401],
 	"a lower-case method": [begin("get /api/jobs/x") + "\r\n", 400],
 	"a method nobody knows": [begin("BREW /api/execute") + "\r\n", 405],
+	"a method nginx has for nobody": [begin("TRACE /api/execute") + "\r\n",
+		501],
 };
 
 suite("edge smuggling", {}, (test) => {
@@ -346,6 +351,9 @@ suite("edge smuggling", {}, (test) => {
 						assert.ok(answer.status >= 400 &&
 							answer.status < 600,
 						`${what}: ${answer.head}`);
+					if (answer.answers > 0)
+						checkProblem(answer, answer.status,
+							answer.json?.code);
 				}));
 			assert.equal(await count(stack, "smuggled"), 0);
 		});
@@ -360,9 +368,11 @@ suite("edge smuggling", {}, (test) => {
 
 				assert.equal(answer.status, status,
 					`${what}: ${answer.head}`);
-				// 400 hangs up
-				genuine += status === 400 ? 0 : 1;
-				assert.equal(answer.answers, status === 400 ? 1 : 2,
+				// these hang up
+				const last = [400, 501].includes(status);
+
+				genuine += last ? 0 : 1;
+				assert.equal(answer.answers, last ? 1 : 2,
 					`${what}: ${JSON.stringify(answer)}`);
 			}
 			assert.equal(await count(stack, "genuine"), genuine);

@@ -150,6 +150,23 @@ suite("media", { settings, concurrency: 6 }, (test) => {
 
 			assert.equal(part.status, 206);
 			assert.equal(part.text, "ftyp");
+			// what it does not serve of it, it says as elsewhere
+			for (const [status, method, headers] of [
+				[405, "DELETE"], [405, "POST"],
+				[412, "GET", { "if-match": '"x"' }],
+				[416, "GET", { range: "bytes=99999999-" }]]) {
+				const no = await request(output.url, { method, headers });
+
+				assert.equal(no.json?.status, status, no.text);
+				assert.equal(no.status, status);
+				assert.equal(no.headers.allow,
+					status === 405 ? "GET, HEAD" : undefined);
+				assert.equal(no.headers["x-request-id"],
+					no.json.request_id);
+				// of two lines the stricter counts
+				assert.match(no.headers["cache-control"],
+					/(^|, )no-store$/);
+			}
 			const folder = output.url.replace(/[^/]+$/, "");
 
 			for (const where of [folder, folder + ".", folder + "x.tmp",

@@ -7,6 +7,7 @@ import fs from "node:fs";
 import http2 from "node:http2";
 import net from "node:net";
 import path from "node:path";
+import tls from "node:tls";
 
 import { request } from "./http.mjs";
 import { clip } from "./jobs.mjs";
@@ -79,6 +80,29 @@ function overHttp2(session, headers, body = "") {
 	});
 }
 
+/* @returns all that is answered to these bytes over TLS, until nginx ends */
+function overTls(port, bytes) {
+	return new Promise((resolve, reject) => {
+		const socket = tls.connect({ host: "127.0.0.1", port,
+			servername: "rushes.example.com", rejectUnauthorized: false });
+		let text = "";
+
+		socket.on("data", (part) => { text += part; });
+		socket.on("error", (error) =>
+			error.code === "ECONNRESET" || reject(error));
+		socket.on("close", () => resolve(text));
+		socket.write(bytes);
+	});
+}
+
+/* A refusal in our words. */
+function checkProblem(text, status, code) {
+	assert.match(text, new RegExp(`^HTTP/1\\.1 ${status} `), text);
+	assert.match(text, /^content-type: application\/problem\+json\r$/im);
+	assert.match(text, /^x-request-id: \w+\r$/im);
+	assert.ok(text.includes(`"code":"${code}"`), text);
+}
+
 suite("the shipped site", {}, (test) => {
 	test("HTTP/2: sound requests are served, others reach nobody",
 		async (stack) => {
@@ -126,6 +150,12 @@ suite("the shipped site", {}, (test) => {
 				// this ends the connection
 				assert.ok([0, 400, 431].includes(await get("/healthz",
 					{ x: "x".repeat(30000) })));
+				// without HTTP/2, and before the Host is read
+				checkProblem(await overTls(ports.tls,
+					`GET /${"x".repeat(9000)} HTTP/1.1\r\n\r\n`),
+				414, "uri_too_long");
+				checkProblem(await overTls(ports.tls, "GET\r\n\r\n"),
+					400, "malformed_request");
 				assert.deepEqual(await stack.query(`SELECT count(*)
 					FROM executions WHERE name = 'http2'`),
 				[{ count: 2 }]);
@@ -138,6 +168,10 @@ suite("the shipped site", {}, (test) => {
 				assert.equal((await request(`${plain}/healthz`,
 					{ headers: host })).headers.location,
 				"https://rushes.example.com/healthz");
+				// nor is it one to the port of the other
+				assert.equal((await request(
+					`http://127.0.0.1:${ports.tls}/api/executions`,
+					{ headers: host })).status, 400);
 				await until(async () => (await stack.query(`SELECT count(*)
 					FROM executions WHERE completed_at IS NULL`))[0]
 					.count === 0, "all executions to end", 40);
