@@ -50,7 +50,8 @@ static int refuse_arrival(const struct request *request, struct reply *ret,
 		  "webhook refused, %u %s", status, code);
 	(void)refuse(request, ret, status, code, detail);
 	/* There is no scheme a provider could authenticate with. */
-	ret->header_count = 0;
+	if (ret->status == 401)
+		ret->header_count = 0;
 	return ARRIVAL_E_ANSWERED;
 }
 

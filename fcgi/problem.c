@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RETRY_AFTER_S = 2 };
+/* In seconds. Static: a 503 for want of memory has it as well. */
+static const char retry_after[] = "2";
 
 const char *problem_title(unsigned status)
 {
@@ -62,7 +63,6 @@ void problem_reply(const struct problem *problem, const struct request *request,
 		"{\"type\":\"about:blank\",\"title\":\"Service Unavailable\","
 		"\"status\":503,\"code\":\"out_of_memory\"}";
 	const char *text = problem_text(problem, request);
-	const char *retry_after = NULL;
 
 	*ret = (struct reply){
 		.status = text ? problem->status : 503,
@@ -71,10 +71,7 @@ void problem_reply(const struct problem *problem, const struct request *request,
 	};
 	ret->body_bytes = strlen(ret->body);
 
-	if (problem->retry_after_s > 0)
-		retry_after = arena_printf(request->arena, "%d",
-					   problem->retry_after_s);
-	if (retry_after)
+	if (ret->status == 503)
 		reply_add_header(ret, "Retry-After", retry_after);
 	if (ret->status == 401)
 		reply_add_header(ret, "WWW-Authenticate",
@@ -94,12 +91,7 @@ int refuse(const struct request *request, struct reply *ret, unsigned status,
 int refuse_for_now(const struct request *request, struct reply *ret,
 		   const char *code, const char *detail)
 {
-	problem_reply(&(struct problem){ .status = 503,
-					 .code = code,
-					 .detail = detail,
-					 .retry_after_s = RETRY_AFTER_S },
-		      request, ret);
-	return 0;
+	return refuse(request, ret, 503, code, detail);
 }
 
 void problem_from_failure(int r, const struct request *request,

@@ -15,7 +15,6 @@ struct problem {
 	const char *detail;  /* one sentence without any secret; or NULL */
 	const char *pointer; /* RFC 6901, into the body; or NULL */
 	const char *field;   /* header or query parameter; or NULL */
-	int retry_after_s;   /* 0: nothing is said of it */
 };
 
 /* Make the refusal; falls back to static text when the arena is full. */

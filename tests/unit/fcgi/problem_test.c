@@ -94,6 +94,8 @@ static void a_full_arena_still_gets_an_answer(void **state)
 		(void)refuse(&request, &reply, 404, "not_found", "Nothing.");
 		CHECK("status", reply.status == 404 || reply.status == 503);
 		CHECK("code", reply_member(&reply, "code", spare));
+		CHECK_TEXT("503 alone", reply_header(&reply, "Retry-After"),
+			   reply.status == 503 ? "2" : NULL);
 	}
 }
 
