@@ -6,7 +6,6 @@ set -eu
 root=$(realpath "$(dirname "$0")/../..")
 cd "$root"
 build=$(realpath "${BUILD:-build}")
-cd tests/sdk
 
 node=${NODE:-node}
 if ! command -v "$node" >/dev/null; then
@@ -21,16 +20,7 @@ fi
 SIMULATOR=$(realpath "$simulator")
 export SIMULATOR
 
-# npm's own stamp is newer than the lock file, or it is time to install.
-stamp=node_modules/.package-lock.json
-if [ ! -e "$stamp" ] ||
-	[ -n "$(find package-lock.json -newer "$stamp")" ]; then
-	if ! npm ci >npm.log 2>&1; then
-		sed 's/^/# /' npm.log
-		echo "Bail out! npm ci failed; it needs the package registry once"
-		exit 1
-	fi
-	rm -f npm.log
-fi
+. tests/support/npm.sh
+cd tests/sdk
 exec "$node" --test --test-reporter=tap "$@" \
 	replicate.test.mjs fal.test.mjs google.test.mjs mischief.test.mjs

@@ -5,6 +5,18 @@
 import http from "node:http";
 import https from "node:https";
 
+let judge = () => {};
+
+/**
+ * Have each answer looked at before whoever asked gets it.
+ *
+ * @param {(method: string, url: string, answer: object) => void} check  what
+ *	it throws, the request fails with
+ */
+export function judgeAnswers(check) {
+	judge = check;
+}
+
 /**
  * @param {string} url
  * @param {{method?: string, headers?: object, body?: string|Buffer|object,
@@ -24,10 +36,12 @@ export function request(url, options = {}) {
 	}
 	if (body !== undefined)
 		headers["content-length"] ??= Buffer.byteLength(body);
+	const method = options.method ?? (body === undefined ? "GET" : "POST");
+
 	return new Promise((resolve, reject) => {
 		const { request: begin } = url.startsWith("https:") ? https : http;
 		const sent = begin(url, {
-			method: options.method ?? (body === undefined ? "GET" : "POST"),
+			method,
 			headers,
 			agent: options.agent ?? false,
 			timeout: options.timeout_ms ?? 30_000,
@@ -38,8 +52,16 @@ export function request(url, options = {}) {
 
 			answer.on("data", (part) => parts.push(part));
 			answer.on("error", reject);
-			answer.on("end", () => resolve(
-				read(answer, Buffer.concat(parts))));
+			answer.on("end", () => {
+				const got = read(answer, Buffer.concat(parts));
+
+				try {
+					judge(method, url, got);
+					resolve(got);
+				} catch (error) {
+					reject(error);
+				}
+			});
 		});
 		sent.on("timeout", () => sent.destroy(
 			new Error(`no answer in time: ${url}`)));

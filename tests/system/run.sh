@@ -33,8 +33,9 @@ elif [ ${#files[@]} = 0 ]; then
 	files=("$here"/*.test.mjs)
 fi
 
+. tests/support/npm.sh
 . tests/support/stacks.sh
 
 # Debian 12's node 18.20 and newer ones know these words.
-node --test --test-reporter=tap \
+node --import ./tests/system/contract.mjs --test --test-reporter=tap \
 	--test-concurrency="${FILES_AT_ONCE:-2}" "${files[@]}"

@@ -165,9 +165,9 @@ suite("the shipped site", {}, (test) => {
 
 				assert.equal((await request(`${plain}/api/executions`,
 					{ headers: host })).status, 403);
-				assert.equal((await request(`${plain}/healthz`,
+				assert.equal((await request(`${plain}/other`,
 					{ headers: host })).headers.location,
-				"https://rushes.example.com/healthz");
+				"https://rushes.example.com/other");
 				// nor is it one to the port of the other
 				assert.equal((await request(
 					`http://127.0.0.1:${ports.tls}/api/executions`,
