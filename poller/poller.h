@@ -121,6 +121,7 @@ struct poller {
 
 	/* start.c */
 	sd_event_source *start_source; /* sends the next groups */
+	sd_event_source *start_timer;  /* the same, after failures */
 	struct work_queue late;	       /* whose start was answered too late */
 
 	sd_event_source *gate_timer;

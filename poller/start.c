@@ -278,8 +278,10 @@ static void send_group(struct provider_state *provider, size_t most)
 	struct write *write = write_new(poller, most);
 	struct move move;
 
-	if (!write)
+	if (!write) {
+		poller_arm(poller->start_timer, query_again_ms(poller));
 		return;
+	}
 	while (write->count < most) {
 		struct work *work = provider->ready.first;
 
@@ -334,6 +336,15 @@ static int on_start(sd_event_source *source, void *userdata)
 		if (size > 0)
 			send_group(&poller->provider[i], size);
 	}
+	return 0;
+}
+
+/* Without memory, and perhaps nothing else will happen that would try again. */
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	start_more(userdata);
 	return 0;
 }
 
@@ -499,11 +510,16 @@ int start_init(struct poller *poller, struct fault *reterr_fault)
 	if (r >= 0)
 		r = sd_event_source_set_enabled(poller->start_source,
 						SD_EVENT_OFF);
-	return r < 0 ? fault_set(reterr_fault, r, "no event source") : 0;
+	if (r < 0)
+		return fault_set(reterr_fault, r, "no event source");
+	return poller_add_timer(poller, &poller->start_timer, on_timer,
+				reterr_fault);
 }
 
 void start_done(struct poller *poller)
 {
 	poller->start_source =
 		sd_event_source_disable_unref(poller->start_source);
+	poller->start_timer =
+		sd_event_source_disable_unref(poller->start_timer);
 }
