@@ -285,7 +285,8 @@ WITH move AS MATERIALIZED (
                WHEN change.lease_ms IS NOT NULL THEN now() + change.lease_ms * interval '1 ms'
                WHEN change.due_ms IS NULL THEN change.due_was
                WHEN job.cancel_requested_at IS NOT NULL
-                    AND (change.becomes = 'processing' AND change.saw_cancel IS NOT TRUE
+                    AND (change.becomes IN ('processing', 'start_unknown')
+                             AND change.saw_cancel IS NOT TRUE
                          OR change.becomes = 'queued' AND job_may_render(change.was))
                    THEN now()
                ELSE least(now() + change.due_ms * interval '1 ms',

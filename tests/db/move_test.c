@@ -485,28 +485,46 @@ static void a_question_obeys_claim_cancel_and_deadline(void **state)
 	assert_int_equal(fixture_apply(db, &move), MOVE_BAD);
 }
 
-/* The start did not come to anything, and is not to be sent again. */
+/* The start did not come to anything and is not to be sent again, or nobody
+ * knows and it is to be looked for: whoever found that out did not know yet
+ * that it is to be cancelled. */
 static void what_is_to_be_cancelled_does_not_wait_for_its_turn(void **state)
 {
-	struct pipeline one;
-	struct move move;
+	static const struct {
+		enum job_state was;
+		enum job_event event;
+		const char *status;
+	} cases[] = {
+		{ JOB_STARTING, JOB_THROTTLED, "queued" },
+		{ JOB_STARTING, JOB_START_LOST, "start_unknown" },
+		{ JOB_START_UNKNOWN, JOB_NOT_FOUND_YET, "start_unknown" },
+		{ JOB_START_UNKNOWN, JOB_NO_ANSWER, "start_unknown" },
+	};
 
 	(void)state;
-	fixture_submit(db, "turn", "fail", &(const struct shape){ 1, NULL, 0 },
-		       &one);
-	fixture_bring(db, one.job[0], "turn", JOB_STARTING);
-	move = fixture_move(one.job[0], JOB_STARTING, JOB_CANCEL, MOVE_ANY);
-	move.cancel = true;
-	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
-	move = fixture_move(one.job[0], JOB_STARTING, JOB_THROTTLED, MOVE_ANY);
-	move.due_ms = 3600000;
-	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
-	assert_int_equal(fixture_number("SELECT count(*) FROM execution_jobs "
-					"WHERE id = '%s' AND status = 'queued' "
-					"AND next_poll_at <= now() AND "
-					"cancel_requested_at IS NOT NULL",
-					one.job[0]),
-			 1);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		enum job_state was = cases[i].was;
+		struct pipeline one;
+		struct move move;
+
+		fixture_submit(db, "turn", "fail",
+			       &(const struct shape){ 1, NULL, 0 }, &one);
+		fixture_bring(db, one.job[0], "turn", was);
+		move = fixture_move(one.job[0], was, JOB_CANCEL, MOVE_ANY);
+		move.cancel = true;
+		assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+		move = fixture_move(one.job[0], was, cases[i].event, MOVE_ANY);
+		move.due_ms = 3600000;
+		assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+		CHECK_NUMBER(job_event_name(cases[i].event),
+			     fixture_number("SELECT count(*) FROM "
+					    "execution_jobs WHERE id = '%s' "
+					    "AND status = '%s' AND "
+					    "next_poll_at <= now() AND "
+					    "cancel_requested_at IS NOT NULL",
+					    one.job[0], cases[i].status),
+			     1);
+	}
 }
 
 int main(void)
