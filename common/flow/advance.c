@@ -130,6 +130,15 @@ static int64_t restart_delay_ms(const struct advance_job *job,
 		(uint32_t)tries, event->retry_after_ms, dice_uint32());
 }
 
+/* When a start nobody answered is looked for first. */
+static int64_t first_look_ms(int64_t wish_ms)
+{
+	if (wish_ms <= RECONCILE_FIRST_MS)
+		return RECONCILE_FIRST_MS;
+	return backoff_delay_ms(RECONCILE_FIRST_MS, RECONCILE_FIRST_MS, 0,
+				wish_ms, dice_uint32());
+}
+
 /* When to look at the job next, in the state it has now. */
 static void plan(const struct conf *conf, const struct advance_job *job,
 		 const struct provider_event *event, struct move *move)
@@ -162,7 +171,7 @@ static void plan(const struct conf *conf, const struct advance_job *job,
 		}
 		break;
 	case JOB_START_UNKNOWN:
-		move->due_ms = event->hint ? 0 : RECONCILE_FIRST_MS;
+		move->due_ms = event->hint ? 0 : first_look_ms(wish_ms);
 		break;
 	case JOB_STORING:
 		move->start_failures = 0;

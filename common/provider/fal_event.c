@@ -46,7 +46,8 @@ static const char *keep_urls(const json_t *body, struct arena *arena)
 }
 
 static struct provider_event accepted(const struct http_response *response,
-				      const json_t *body, struct arena *arena)
+				      const json_t *body, int64_t now_unix_s,
+				      struct arena *arena)
 {
 	struct provider_event event;
 	const char *id = wire_string(body, "request_id");
@@ -55,7 +56,7 @@ static struct provider_event accepted(const struct http_response *response,
 	if (!id)
 		id = header(response, "x-fal-request-id");
 	if (!id || !wire_is_id(id, WIRE_ID_MAX))
-		return wire_start_lost(response, arena);
+		return wire_start_lost(response, now_unix_s, arena);
 
 	event = wire_event(JOB_ACCEPTED);
 	event.provider_job_id = arena_strdup(arena, id);
@@ -99,7 +100,7 @@ int fal_start_event(const struct job *job, const struct http_response *response,
 	if (r < 0)
 		return r;
 	if (wire_is_success(response))
-		event = accepted(response, body, arena);
+		event = accepted(response, body, now_unix_s, arena);
 	else
 		event = refused(response, body, now_unix_s, arena);
 	return wire_event_done(&event, arena, ret, reterr_fault);

@@ -318,7 +318,7 @@ int replicate_start_event(const struct job *job,
 	if (!wire_is_success(response)) {
 		event = refused(response, body, now_unix_s, arena);
 	} else if (!body || !read_prediction(body, NULL, arena, &event)) {
-		event = wire_start_lost(response, arena);
+		event = wire_start_lost(response, now_unix_s, arena);
 	} else if (event.kind != JOB_RENDERED) {
 		/* Whatever else it says, the first check will say again. */
 		event = wire_only_id(JOB_ACCEPTED, &event);

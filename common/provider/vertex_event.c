@@ -65,7 +65,7 @@ int vertex_start_event(const struct job *job,
 		event = wire_event(JOB_ACCEPTED);
 		event.provider_job_id = arena_strdup(arena, name);
 	} else {
-		event = wire_start_lost(response, arena);
+		event = wire_start_lost(response, now_unix_s, arena);
 	}
 	return wire_event_done(&event, arena, ret, reterr_fault);
 }

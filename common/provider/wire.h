@@ -165,7 +165,7 @@ struct provider_event wire_start_refusal(const struct http_response *response,
 
 /* A start that was answered, and nobody can tell what came of it. */
 struct provider_event wire_start_lost(const struct http_response *response,
-				      struct arena *arena);
+				      int64_t now_unix_s, struct arena *arena);
 
 /* An answer to anything but a start that tells nothing of the job. */
 struct provider_event wire_no_answer(const struct http_response *response,

@@ -111,7 +111,7 @@ struct provider_event wire_start_refusal(const struct http_response *response,
 	struct provider_event event;
 
 	if (!is_refused(response->status, documented))
-		return wire_start_lost(response, arena);
+		return wire_start_lost(response, now_unix_s, arena);
 
 	event = wire_event(response->status == 429 ? JOB_THROTTLED
 						   : JOB_REFUSED);
@@ -125,11 +125,12 @@ struct provider_event wire_start_refusal(const struct http_response *response,
 }
 
 struct provider_event wire_start_lost(const struct http_response *response,
-				      struct arena *arena)
+				      int64_t now_unix_s, struct arena *arena)
 {
 	struct provider_event event = wire_event(JOB_START_LOST);
 
 	event.billed = JOB_BILLED_UNKNOWN;
+	event.retry_after_ms = wire_retry_after_ms(response, now_unix_s);
 	event.error_code = "start_unconfirmed";
 	event.error_message = arena_printf(
 		arena,

@@ -94,6 +94,32 @@ suite("starts lost, the list tells", {
 		}, 120);
 	}
 
+	for (const name of ["replicate", "fal", "vertex"]) {
+		test(`${name}: not looked for before it wishes`, async (stack) => {
+			const { id, ids } = await stack.submit([
+				makers[name]("a", {
+					...unheard,
+					start: {
+						status: 503,
+						accepted: true,
+						retry_after_s: 25,
+						times: 1,
+					},
+				}),
+			]);
+
+			await stack.jobIn(ids.a, "start_unknown");
+			const [{ wait_s }] = await stack.query(`SELECT extract(epoch
+				FROM next_poll_at - unknown_since) AS wait_s
+				FROM execution_jobs WHERE id = '${ids.a}'`);
+
+			assert.ok(wait_s >= 25, `${wait_s} s`);
+			await stack.ended(ids.a, "completed", 60);
+			await stack.start(ids.a);
+			await stack.check(id);
+		}, 120);
+	}
+
 	test("found behind and before full pages of others", async (stack) => {
 		// a page has 100; the newest come first
 		const others = (from) => Array.from({ length: 110 }, (_, i) =>
