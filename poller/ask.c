@@ -7,7 +7,6 @@
 #include "poller/token.h"
 
 #include <errno.h>
-#include <string.h>
 
 int ask_send(struct work *work, const struct http_request *request, bool once,
 	     http_done_fn *done)
@@ -74,11 +73,10 @@ struct provider_event ask_event(struct work *work,
 	return no_event(result, otherwise, why);
 }
 
-bool ask_wants_new_token(struct work *work, const struct provider_event *event)
+bool ask_wants_new_token(struct work *work, const struct http_result *result)
 {
 	if (!work->provider->ops->token_request || work->renewed_token ||
-	    !event->error_code ||
-	    strcmp(event->error_code, "provider_auth") != 0)
+	    result->outcome != HTTP_ANSWERED || result->response.status != 401)
 		return false;
 	work->renewed_token = true;
 	token_drop(work->provider);

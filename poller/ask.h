@@ -35,7 +35,8 @@ struct provider_event ask_event(struct work *work,
 				enum job_event otherwise);
 
 /* Did the provider refuse our token, and is another worth a try? Then the
- * token is dropped and the work marked, so that it happens once. */
-bool ask_wants_new_token(struct work *work, const struct provider_event *event);
+ * token is dropped and the work marked, so that it happens once. A 403 is no
+ * such answer: it knows us, and a new token carries no new right. */
+bool ask_wants_new_token(struct work *work, const struct http_result *result);
 
 #endif

@@ -212,7 +212,7 @@ static void on_status(const struct http_result *result, void *userdata)
 	ask_answered(work, result);
 	event = ask_event(work, result, work->provider->ops->status_event,
 			  JOB_NO_ANSWER);
-	if (ask_wants_new_token(work, &event))
+	if (ask_wants_new_token(work, result))
 		token_then(work, check_ask);
 	else
 		check_take(work, &event);

@@ -386,7 +386,7 @@ static void on_answer(struct work *work, const struct http_result *result,
 	if (result->starved ||
 	    (result->outcome == HTTP_ANSWERED && json_text_starved()))
 		starved(work);
-	else if (ask_wants_new_token(work, &event))
+	else if (ask_wants_new_token(work, result))
 		token_then(work, ask_status);
 	else
 		take_answer(complete, &event);

@@ -250,7 +250,7 @@ static void on_list(const struct http_result *result, void *userdata)
 	ask_answered(work, result);
 	event = ask_event(work, result, work->provider->ops->list_event,
 			  JOB_NO_ANSWER);
-	if (ask_wants_new_token(work, &event))
+	if (ask_wants_new_token(work, result))
 		token_then(work, ask_list);
 	else if (!event.cursor || work->settled)
 		end_list(work, &event);

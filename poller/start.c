@@ -185,9 +185,7 @@ static void on_answer(const struct http_result *result, void *userdata)
 			: ask_event(work, result,
 				    work->provider->ops->start_event,
 				    JOB_START_LOST);
-	/* Not after a refusal: a new token carries no new right. */
-	if (event.kind == JOB_NOT_STARTED)
-		(void)ask_wants_new_token(work, &event);
+	(void)ask_wants_new_token(work, result);
 	if (work_decide(work, &event, &move))
 		work_send(work, &move, on_written);
 	start_more(work->poller);

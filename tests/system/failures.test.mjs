@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 
+import { request } from "./http.mjs";
 import { clip, makers, still, veo } from "./jobs.mjs";
 import { until } from "./stack.mjs";
 import { noBreaker, suite } from "./suite.mjs";
@@ -182,10 +183,24 @@ suite("failures", { settings: noBreaker, concurrency: 8 }, (test) => {
 	});
 });
 
-// Alone: nobody is let in at Vertex any more.
+// Alone: tokens are counted, and then nobody is let in at Vertex any more.
 suite("no access token", {
 	settings: { ...noBreaker, STORE_RETRIES: "1" },
 }, (test) => {
+	test("vertex: a right that is missing buys no other token",
+		async (stack) => {
+			const { id } = await stack.submit([
+				veo("a", { poll: { status: 403, times: 3 } }),
+			]);
+
+			await stack.executionEnded(id, "completed");
+			const { json } = await request(
+				`${stack.simulator}/_ledger?totals=1`);
+
+			assert.equal(json.tokens, 1);
+			await stack.check(id);
+		});
+
 	test("vertex: deadlines and cancellations hold all the same",
 		async (stack) => {
 			const soon = { deadline_s: 8 };
