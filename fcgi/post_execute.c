@@ -234,17 +234,11 @@ static int answer_stored(const struct request *request, const char *id,
 			       reterr_fault);
 }
 
-static int write_repeated_jobs(struct worker *worker, const char *id,
-			       struct arena *arena, struct json_out *out,
-			       struct fault *reterr_fault)
+static int write_repeated_jobs(const PGresult *rows, struct arena *arena,
+			       struct json_out *out, struct fault *reterr_fault)
 {
-	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	int r;
 
-	r = read_run(worker_db(worker), DB_execution_jobs_read, &id, &rows,
-		     reterr_fault);
-	if (r < 0)
-		return r;
 	json_out_key(out, "jobs");
 	json_out_open(out, '[');
 	for (int i = 0; i < db_rows(rows); i++) {
@@ -287,8 +281,8 @@ static int answer_repeated(struct worker *worker, const struct request *request,
 	row = db_row(rows, 0, request->arena);
 	json_out_open(&out, '{');
 	json_out_member(&out, "id", id);
-	json_out_member(&out, "status", db_row_text(&row, "status"));
-	r = write_repeated_jobs(worker, id, request->arena, &out, reterr_fault);
+	json_out_member(&out, "status", db_row_text(&row, "execution_status"));
+	r = write_repeated_jobs(rows, request->arena, &out, reterr_fault);
 	if (r < 0)
 		return r;
 	show_execution_links(&out, id, request->arena);

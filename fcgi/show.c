@@ -311,12 +311,13 @@ int show_execution_row(const PGresult *rows, int i, struct arena *arena,
 		       struct fault *reterr_fault)
 {
 	struct db_row row = db_row(rows, i, arena);
-	const char *id = db_row_text(&row, "id");
+	const char *id = db_row_text(&row, "execution_id");
 
 	json_out_open(out, '{');
 	json_out_member(out, "id", id);
-	json_out_member(out, "name", db_row_text_or_null(&row, "name"));
-	json_out_member(out, "status", db_row_text(&row, "status"));
+	json_out_member(out, "name",
+			db_row_text_or_null(&row, "execution_name"));
+	json_out_member(out, "status", db_row_text(&row, "execution_status"));
 	show_counts(out, &row);
 	json_out_key(out, "metadata");
 	json_out_raw(out, db_row_text(&row, "metadata"));
@@ -329,18 +330,13 @@ int show_execution_row(const PGresult *rows, int i, struct arena *arena,
 	return db_row_end(&row, reterr_fault);
 }
 
-static int show_jobs(struct worker *worker, const char *id, struct arena *arena,
+static int show_jobs(const PGresult *rows, struct arena *arena,
 		     struct json_out *out, bool *ret_cancelling,
 		     struct fault *reterr_fault)
 {
-	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	bool any_cancelling = false;
 	int r;
 
-	r = read_run(worker_db(worker), DB_execution_jobs_read, &id, &rows,
-		     reterr_fault);
-	if (r < 0)
-		return r;
 	json_out_key(out, "jobs");
 	json_out_open(out, '[');
 	for (int i = 0; i < db_rows(rows); i++) {
@@ -388,12 +384,12 @@ int show_execution(struct worker *worker, const struct request *request,
 		return SHOW_E_NOT_FOUND;
 
 	row = db_row(rows, 0, request->arena);
-	shown.status = db_row_text(&row, "status");
+	shown.status = db_row_text(&row, "execution_status");
 	r = show_execution_row(rows, 0, request->arena, &out, &id_again,
 			       reterr_fault);
 	if (r == 0)
-		r = show_jobs(worker, id, request->arena, &out,
-			      &shown.cancelling, reterr_fault);
+		r = show_jobs(rows, request->arena, &out, &shown.cancelling,
+			      reterr_fault);
 	if (r < 0)
 		return r;
 	json_out_close(&out, '}');

@@ -60,7 +60,8 @@ _must_check_ int show_execution(struct worker *worker,
 				const char **ret_text,
 				struct fault *reterr_fault);
 
-/* One row of execution_read or execution_list, without its closing brace. */
+/* The execution in a row of execution_list or in the first of execution_read,
+ * without its closing brace. */
 _must_check_ int show_execution_row(const PGresult *rows, int i,
 				    struct arena *arena, struct json_out *out,
 				    const char **ret_id,

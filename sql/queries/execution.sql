@@ -74,20 +74,36 @@ SELECT id FROM executions WHERE id = ANY ($1::uuid[]);
 
 -- name: execution_read
 -- params: id uuid, owner text
-SELECT id, name, status, metadata, jobs_total, jobs_completed, jobs_failed,
-       jobs_cancelled, jobs_skipped,
-       (extract(epoch FROM created_at) * 1000)::bigint AS created_unix_ms,
-       (extract(epoch FROM completed_at) * 1000)::bigint AS completed_unix_ms
-  FROM executions
- WHERE id = $1::uuid AND owner = $2::text;
+-- An execution and its jobs, in the order of the submission, by one statement:
+-- its counts are those of the jobs as they are shown. A row for each job; the
+-- first has the execution as well.
+SELECT job.id, job.cancel_requested_at IS NOT NULL
+                   AND NOT job_is_terminal(job.status) AS cancelling,
+       job.status, job.name, job.provider, job.model, job.attempt, job.progress,
+       job.version, job.error_code, execution.*
+  FROM executions AS owned
+  JOIN execution_jobs AS job ON job.execution_id = owned.id
+  LEFT JOIN LATERAL (
+      SELECT owned.id AS execution_id, owned.name AS execution_name,
+             owned.status AS execution_status, owned.metadata,
+             owned.jobs_total, owned.jobs_completed, owned.jobs_failed,
+             owned.jobs_cancelled, owned.jobs_skipped,
+             (extract(epoch FROM owned.created_at) * 1000)::bigint AS created_unix_ms,
+             (extract(epoch FROM owned.completed_at) * 1000)::bigint AS completed_unix_ms
+       WHERE job.position = 0
+      OFFSET 0
+  ) AS execution ON true
+ WHERE owned.id = $1::uuid AND owned.owner = $2::text
+ ORDER BY job.position;
 
 -- name: execution_list
 -- params: owner text, status text, before uuid, most integer
 -- Newest first; "before" is the last id of the page before. The owner's part of
 -- the index of owners is said as a range: said as "=", the planner may rather
 -- go through everybody's executions, newest first, until a page is full.
-SELECT id, name, status, metadata, jobs_total, jobs_completed, jobs_failed,
-       jobs_cancelled, jobs_skipped,
+SELECT id AS execution_id, name AS execution_name, status AS execution_status,
+       metadata, jobs_total, jobs_completed, jobs_failed, jobs_cancelled,
+       jobs_skipped,
        (extract(epoch FROM created_at) * 1000)::bigint AS created_unix_ms,
        (extract(epoch FROM completed_at) * 1000)::bigint AS completed_unix_ms
   FROM executions
@@ -97,16 +113,6 @@ SELECT id, name, status, metadata, jobs_total, jobs_completed, jobs_failed,
    AND ($2::text IS NULL OR status = $2::text)
  ORDER BY owner DESC, id DESC
  LIMIT $4::integer;
-
--- name: execution_jobs_read
--- params: execution_id uuid
--- The jobs of an execution, in the order of the submission.
-SELECT id, name, provider, model, status, attempt, version, progress,
-       cancel_requested_at IS NOT NULL AND NOT job_is_terminal(status) AS cancelling,
-       error_code
-  FROM execution_jobs
- WHERE execution_id = $1::uuid
- ORDER BY position;
 
 -- name: execution_graph
 -- params: execution_id uuid

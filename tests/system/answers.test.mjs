@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 
 import { clip } from "./jobs.mjs";
+import { until } from "./stack.mjs";
 import { suite } from "./suite.mjs";
 
 /* Longer ones are not answered together with others: fcgi/committer.c. */
@@ -69,6 +70,38 @@ suite("answers", {}, (test) => {
 			await stack.check(id);
 		});
 	}
+
+	// Where counts were read before the jobs, both were changed in between.
+	test("an execution and its jobs are of one moment", async (stack) => {
+		const { id, ids } = await stack.submit([clip("before")],
+			{ name: "before" });
+
+		await stack.ended(ids.before, "completed");
+		// whoever asks for jobs waits, and goes on when both have changed
+		const changed = stack.sql(`DO $$ BEGIN
+			LOCK TABLE execution_jobs IN ACCESS EXCLUSIVE MODE;
+			FOR i IN 1..600 LOOP
+				EXIT WHEN EXISTS (SELECT FROM pg_stat_activity
+					JOIN pg_locks USING (pid)
+					WHERE NOT granted
+					  AND application_name LIKE 'rushes-fcgi%');
+				PERFORM pg_sleep(0.1), pg_stat_clear_snapshot();
+			END LOOP;
+			UPDATE executions SET name = 'after' WHERE id = '${id}';
+			UPDATE execution_jobs SET name = 'after'
+			 WHERE execution_id = '${id}';
+		END $$`);
+
+		await until(async () => (await stack.query(`SELECT FROM pg_locks
+			WHERE relation = 'execution_jobs'::regclass AND granted
+			  AND mode = 'AccessExclusiveLock'`)).length > 0,
+		"the lock");
+		const answer = await stack.execution(id);
+
+		await changed;
+		assert.equal(answer.name, answer.jobs[0].name);
+		await stack.check(id);
+	});
 
 	test("long ones with many files are asked for at once", async (stack) => {
 		const count = 8000, files = 16, clients = 12;
