@@ -243,11 +243,20 @@ RETURNING job.id;
 -- Webhooks that do not move their job: late ones, and those of a start that
 -- was overtaken. The inbox remembers them, the start its provider's id; the
 -- job's row stays as it is. stray: that start lives and is to be cancelled.
+-- The lock is in the way only of the cleanup, which removes the job: it waits
+-- and then removes these notes too, or was first, and there are none.
 WITH note AS MATERIALIZED (
-    SELECT *
-      FROM json_to_recordset($1::json) AS note (
-               job_id uuid, delivery_key text, attempt integer, event text,
-               provider_job_id text, stray boolean)
+    SELECT note.*
+      FROM (SELECT *
+              FROM json_to_recordset($1::json) AS note (
+                       job_id uuid, delivery_key text, attempt integer,
+                       event text, provider_job_id text, stray boolean)
+             ORDER BY job_id) AS note
+           CROSS JOIN LATERAL (
+               SELECT FROM execution_jobs
+                WHERE id = note.job_id
+                  FOR KEY SHARE SKIP LOCKED
+           ) AS job
 ), received AS (
     INSERT INTO webhook_inbox (job_id, delivery_key, attempt, event)
     SELECT job_id, delivery_key, attempt, event

@@ -3,6 +3,7 @@
 
 #include <libpq-fe.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,82 @@ static ExecStatusType run(PGconn *conn, const char *format, const char *id)
 	return status;
 }
 
+static void note_webhook(const struct pipeline *pipeline)
+{
+	char text[200];
+	const char *note = text;
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+
+	(void)snprintf(text, sizeof(text),
+		       "[{\"job_id\": \"%s\", \"delivery_key\": \"late\", "
+		       "\"attempt\": 1, \"event\": \"progress\"}]",
+		       pipeline->job[0]);
+	assert_int_equal(db_run(db, DB_webhook_note, &note, &rows,
+				&(struct fault){ "" }),
+			 0);
+}
+
+struct removal {
+	const struct pipeline *pipeline;
+	atomic_bool done;
+};
+
+static void *remove_it(void *context)
+{
+	struct removal *removal = context;
+	PGconn *conn = open_other();
+
+	(void)run(conn, "DELETE FROM executions WHERE id = '%s'",
+		  removal->pipeline->execution);
+	PQfinish(conn);
+	removal->done = true;
+	return NULL;
+}
+
+static void a_webhook_comes_while_its_job_is_removed(void **state)
+{
+	PGconn *remover = open_other();
+	struct pipeline old;
+
+	(void)state;
+	make_finished(&old);
+	assert_int_equal(run(remover, "BEGIN", NULL), PGRES_COMMAND_OK);
+	assert_int_equal(run(remover, "DELETE FROM executions WHERE id = '%s'",
+			     old.execution),
+			 PGRES_COMMAND_OK);
+	note_webhook(&old);
+	assert_int_equal(run(remover, "COMMIT", NULL), PGRES_COMMAND_OK);
+	PQfinish(remover);
+	assert_int_equal(rows_of(&old), 0);
+	fixture_check_invariants();
+}
+
+static void a_job_is_removed_while_its_webhook_is_noted(void **state)
+{
+	_cleanup_(db_result_freep) PGresult *begun = NULL, *ended = NULL;
+	struct pipeline old;
+	struct removal removal = { .pipeline = &old };
+	pthread_t thread;
+
+	(void)state;
+	make_finished(&old);
+	assert_int_equal(db_run(db, DB_transaction_begin, NULL, &begun,
+				&(struct fault){ "" }),
+			 0);
+	note_webhook(&old);
+	assert_int_equal(pthread_create(&thread, NULL, remove_it, &removal), 0);
+	while (!removal.done &&
+	       fixture_number("SELECT count(*) FROM pg_locks WHERE NOT "
+			      "granted") == 0)
+		(void)usleep(10 * 1000);
+	assert_int_equal(db_run(db, DB_transaction_commit, NULL, &ended,
+				&(struct fault){ "" }),
+			 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(rows_of(&old), 0);
+	fixture_check_invariants();
+}
+
 static void *free_keys(void *context)
 {
 	const char *params[] = { "24" };
@@ -276,6 +353,8 @@ int main(void)
 		cmocka_unit_test(an_old_execution_goes_with_all_it_had),
 		cmocka_unit_test(
 			the_poller_may_remove_executions_and_nothing_else),
+		cmocka_unit_test(a_webhook_comes_while_its_job_is_removed),
+		cmocka_unit_test(a_job_is_removed_while_its_webhook_is_noted),
 		cmocka_unit_test(keys_are_freed_without_getting_in_the_way),
 		cmocka_unit_test(no_role_may_have_tables_of_its_own),
 		cmocka_unit_test(
