@@ -19,7 +19,8 @@
 enum {
 	KEY_BYTES = 32,
 	OWNER_MOST = 128,
-	CLEANUP_MOST = 500, /* executions in one statement */
+	CLEANUP_MOST = 500,	   /* executions in one statement */
+	CLEANUP_SMALL_MOST = 5000, /* what nothing else hangs on */
 	SWEEP_OLDER_S = 24 * 60 * 60,
 };
 
@@ -232,22 +233,50 @@ static int remove_executions(struct cleanup *cleanup, const struct conf *conf,
 	return r;
 }
 
-static int remove_small(struct cleanup *cleanup, const struct conf *conf,
-			struct fault *reterr_fault)
+static int remove_webhooks(struct cleanup *cleanup, const struct conf *conf,
+			   struct fault *reterr_fault)
 {
-	char days[24], hours[24];
-	const char *inbox[] = { days }, *idempotency[] = { hours };
-	int r;
+	char days[24], most[24];
+	const char *params[] = { days, most };
+	int64_t count = CLEANUP_SMALL_MOST;
+	int r = 0;
 
 	(void)snprintf(days, sizeof(days), "%" PRId64, conf->retain_inbox_days);
+	(void)snprintf(most, sizeof(most), "%d", CLEANUP_SMALL_MOST);
+	while (r == 0 && count == CLEANUP_SMALL_MOST) {
+		r = remove_some(cleanup, DB_cleanup_inbox, params, "webhooks",
+				&count, reterr_fault);
+		if (r == 0)
+			cleanup->webhooks += count;
+	}
+	return r;
+}
+
+static int free_keys(struct cleanup *cleanup, const struct conf *conf,
+		     struct fault *reterr_fault)
+{
+	char hours[24], most[24];
+	const char *params[] = { hours, most, "", "" };
+
 	(void)snprintf(hours, sizeof(hours), "%" PRId64,
 		       conf->retain_idempotency_hours);
-	r = remove_some(cleanup, DB_cleanup_inbox, inbox, "webhooks",
-			&cleanup->webhooks, reterr_fault);
-	if (r == 0)
-		r = remove_some(cleanup, DB_cleanup_idempotency, idempotency,
-				"keys", &cleanup->keys, reterr_fault);
-	return r;
+	(void)snprintf(most, sizeof(most), "%d", CLEANUP_SMALL_MOST);
+	for (;;) {
+		_cleanup_(db_result_freep) PGresult *result = NULL;
+		struct db_row row;
+		int r = run(cleanup->db, DB_cleanup_idempotency, params,
+			    &result, reterr_fault);
+
+		if (r < 0 || db_rows(result) == 0)
+			return r;
+		row = db_row(result, 0, cleanup->arena);
+		params[2] = db_row_text(&row, "owner");
+		params[3] = db_row_text(&row, "key");
+		cleanup->keys += db_row_int64(&row, "keys");
+		r = db_row_end(&row, reterr_fault);
+		if (r < 0)
+			return r;
+	}
 }
 
 /* What killed writers left in a folder; S3 shows no such thing. */
@@ -285,7 +314,9 @@ int admin_cleanup(const struct conf *conf, struct fault *reterr_fault)
 	cleanup.db = db;
 	r = remove_executions(&cleanup, conf, reterr_fault);
 	if (r == 0)
-		r = remove_small(&cleanup, conf, reterr_fault);
+		r = remove_webhooks(&cleanup, conf, reterr_fault);
+	if (r == 0)
+		r = free_keys(&cleanup, conf, reterr_fault);
 	if (r == 0)
 		r = sweep_store(&cleanup, conf, reterr_fault);
 	if (r < 0)

@@ -53,28 +53,53 @@ WITH old AS (
 SELECT count(*) AS executions FROM gone;
 
 -- name: cleanup_inbox
--- params: days integer
-WITH gone AS (
-    DELETE FROM webhook_inbox
-     WHERE received_at < now() - $1::integer * interval '1 day'
-    RETURNING job_id
+-- params: days integer, most integer
+-- Some at a time, too, by their jobs: no webhook is older than its job.
+WITH old AS MATERIALIZED (
+    SELECT job_id, delivery_key
+      FROM webhook_inbox
+     WHERE job_id < uuid_at(now() - $1::integer * interval '1 day')
+       AND received_at < now() - $1::integer * interval '1 day'
+     ORDER BY job_id, delivery_key
+     LIMIT $2::integer
+), gone AS (
+    DELETE FROM webhook_inbox AS inbox USING old
+     WHERE inbox.job_id = ANY (ARRAY[old.job_id])
+       AND inbox.delivery_key = ANY (ARRAY[old.delivery_key])
+    RETURNING inbox.job_id
 )
 SELECT count(*) AS webhooks FROM gone;
 
 -- name: cleanup_idempotency
--- params: hours integer
--- In the order in which whoever ends jobs locks executions.
-WITH old AS MATERIALIZED (
-    SELECT id
+-- params: hours integer, most integer, owner text, key text
+-- So many keys are looked at, beginning after this one; comes back the last of
+-- them, or nothing at the end. They are freed in the order in which whoever
+-- ends jobs locks executions.
+WITH seen AS MATERIALIZED (
+    SELECT id, owner, idempotency_key, created_at
       FROM executions
      WHERE idempotency_key IS NOT NULL
-       AND created_at < now() - $1::integer * interval '1 hour'
-     ORDER BY id
-       FOR NO KEY UPDATE
+       AND (owner, idempotency_key) > ($3::text, $4::text)
+     ORDER BY owner, idempotency_key
+     LIMIT $2::integer
+), old AS MATERIALIZED (
+    SELECT execution.id
+      FROM (SELECT id
+              FROM seen
+             WHERE created_at < now() - $1::integer * interval '1 hour'
+             ORDER BY id) AS wanted
+           CROSS JOIN LATERAL (
+               SELECT id FROM executions
+                WHERE id = wanted.id
+                  FOR NO KEY UPDATE
+           ) AS execution
 ), freed AS (
     UPDATE executions SET idempotency_key = NULL
       FROM old
      WHERE executions.id = ANY (ARRAY[old.id])
     RETURNING executions.id
 )
-SELECT count(*) AS keys FROM freed;
+SELECT owner, idempotency_key AS key, (SELECT count(*) FROM freed) AS keys
+  FROM seen
+ ORDER BY owner DESC, idempotency_key DESC
+ LIMIT 1;

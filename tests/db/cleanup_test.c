@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "poller/admin.h"
 #include "tests/db/fixture.h"
 
 #include <libpq-fe.h>
@@ -235,7 +236,7 @@ static void a_job_is_removed_while_its_webhook_is_noted(void **state)
 
 static void *free_keys(void *context)
 {
-	const char *params[] = { "24" };
+	const char *params[] = { "24", "1000", "", "" };
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	_cleanup_(db_closep) struct db *own = fixture_open();
 
@@ -304,6 +305,70 @@ static void no_role_may_have_tables_of_its_own(void **state)
 		     0);
 }
 
+/* After a long time without a cleanup: no statement does it all. */
+static void many_are_removed_some_at_a_time(void **state)
+{
+	static const char *const tables[] = { "webhook_inbox", "executions" };
+	enum { OLD = 12000, YOUNG = 3000 };
+	struct conf conf = {
+		.database_admin_url = getenv("DATABASE_URL"),
+		.store_kind = CONF_STORE_S3,
+		.retain_completed_days = 30,
+		.retain_other_days = 90,
+		.retain_inbox_days = 7,
+		.retain_idempotency_hours = 24,
+	};
+	struct fault fault = { "" };
+
+	(void)state;
+	fixture_sql("CREATE TABLE written (name text, count bigint); "
+		    "CREATE FUNCTION note_written() RETURNS trigger LANGUAGE "
+		    "plpgsql AS $$ BEGIN INSERT INTO written SELECT "
+		    "TG_TABLE_NAME, count(*) FROM gone; RETURN NULL; END $$; "
+		    "INSERT INTO webhook_inbox (job_id, delivery_key, attempt, "
+		    "event, received_at) SELECT uuid_at(at), n, 1, 'many', "
+		    "at FROM generate_series(1, %d) AS n, LATERAL (SELECT "
+		    "now() - CASE WHEN n > %d THEN 6 ELSE 8 END * interval "
+		    "'1 day' + n * interval '1 s' AS at) AS a; "
+		    "INSERT INTO executions (id, owner, idempotency_key, "
+		    "body_sha256, jobs_total, created_at) SELECT "
+		    "gen_random_uuid(), 'many ' || n %% 3, n, sha256('x'), 1, "
+		    "now() - CASE WHEN n > %d THEN 23 ELSE 25 END * interval "
+		    "'1 hour' FROM generate_series(1, %d) AS n; "
+		    "CREATE TRIGGER written AFTER DELETE ON webhook_inbox "
+		    "REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE "
+		    "FUNCTION note_written(); "
+		    "CREATE TRIGGER written AFTER UPDATE ON executions "
+		    "REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE "
+		    "FUNCTION note_written()",
+		    OLD + YOUNG, OLD, OLD, OLD + YOUNG);
+	if (admin_cleanup(&conf, &fault) < 0)
+		fail_msg("%s", fault.text);
+	for (size_t i = 0; i < COUNT_OF(tables); i++) {
+		CHECK_NUMBER(tables[i],
+			     fixture_number("SELECT sum(count) FROM written "
+					    "WHERE name = '%s'",
+					    tables[i]),
+			     OLD);
+		CHECK(tables[i],
+		      fixture_number("SELECT max(count) FROM written WHERE "
+				     "name = '%s'",
+				     tables[i]) <= OLD / 2);
+	}
+	CHECK_NUMBER("young webhooks left",
+		     fixture_number("SELECT count(*) FROM webhook_inbox WHERE "
+				    "event = 'many'"),
+		     YOUNG);
+	CHECK_NUMBER("young keys left",
+		     fixture_number("SELECT count(*) FROM executions WHERE "
+				    "idempotency_key IS NOT NULL"),
+		     YOUNG);
+	fixture_sql("DROP FUNCTION note_written CASCADE; DROP TABLE written; "
+		    "DELETE FROM webhook_inbox; DELETE FROM executions WHERE "
+		    "owner LIKE 'many %%'");
+	fixture_check_invariants();
+}
+
 /* The triggers have the owner's rights, and a role that was taken over may have
  * temporary tables of any name, where somebody has allowed them again. */
 static void tables_of_a_callers_own_are_not_taken_for_ours(void **state)
@@ -357,6 +422,7 @@ int main(void)
 		cmocka_unit_test(a_job_is_removed_while_its_webhook_is_noted),
 		cmocka_unit_test(keys_are_freed_without_getting_in_the_way),
 		cmocka_unit_test(no_role_may_have_tables_of_its_own),
+		cmocka_unit_test(many_are_removed_some_at_a_time),
 		cmocka_unit_test(
 			tables_of_a_callers_own_are_not_taken_for_ours),
 		cmocka_unit_test(nobody_may_make_them_triggers_of_other_tables),
