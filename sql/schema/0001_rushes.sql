@@ -274,7 +274,6 @@ CREATE TABLE webhook_inbox (
     received_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (job_id, delivery_key)
 );
-CREATE INDEX webhook_inbox_received ON webhook_inbox USING brin (received_at);
 
 -- What belongs to an execution goes with it. Foreign keys would do it as well,
 -- and look each new row's parent up and lock it, which the one statement that

@@ -250,10 +250,16 @@ suite("main restarts", { settings: { LEASE_S: "5" } }, (test) => {
 
 		for (let i = 0; i < 3; i++) {
 			executions.push(await stack.submit([
-				still("a", { delay_ms: 1500 }),
+				still("a", { delay_ms: 4000 }),
 				clip("b", { delay_ms: 800 }, { depends_on: ["a"] }),
-				veo("c", { delay_ms: 1500 }),
+				veo("c", { delay_ms: 4000 }),
 			]));
+		}
+		// A start that is killed before it leaves is looked for at its
+		// provider for minutes; crash points are for tests/faults to try.
+		for (const { ids } of executions) {
+			for (const id of [ids.a, ids.c])
+				await stack.jobIn(id, "processing");
 		}
 		await stack.restart("fcgi");
 		await until(() => stack.pid("poller"), "a poller");
