@@ -53,11 +53,20 @@ static void cannot_ask(struct work *work, const struct fault *fault)
 
 /* ---- what became of it --------------------------------------------------- */
 
-static void give_up_cancelling(struct work *work)
+/* @asked  whether the provider has been asked to stop; if it could not be, it
+ *	   is asked on when the job has ended, for it may render for hours */
+static void give_up_cancelling(struct work *work, bool asked)
 {
-	work_fail(work, JOB_CANCEL_EXPIRED, "cancel_unconfirmed",
-		  "the provider did not confirm the cancellation in time",
-		  JOB_BILLED_UNKNOWN);
+	struct move move = work_move(work, JOB_CANCEL_EXPIRED);
+
+	move.error_code = "cancel_unconfirmed";
+	move.error_message = "the provider did not confirm the cancellation in "
+			     "time";
+	move.detail = move.error_message;
+	move.billed = job_billed_name(JOB_BILLED_UNKNOWN);
+	move.provider_job_id = work->job.provider_job_id;
+	move.stray = !asked;
+	work_send(work, &move, NULL);
 }
 
 /* What is still being rendered there is of no use to anybody. */
@@ -116,7 +125,9 @@ static void still_running(struct work *work, const struct provider_event *event)
 		return;
 	}
 	if (work->job.state == JOB_PROCESSING && cancel_is_over(work)) {
-		give_up_cancelling(work);
+		give_up_cancelling(work,
+				   work->cancel_tried ||
+					   event->kind == JOB_CANCEL_TRIED);
 		return;
 	}
 	if (work->job.state == JOB_PROCESSING && work->deadline_passed) {
@@ -288,7 +299,7 @@ void check_begin(struct work *work)
 		};
 
 		if (cancel_is_over(work))
-			give_up_cancelling(work);
+			give_up_cancelling(work, work->cancel_tried);
 		else
 			cannot_ask(work, &fault);
 		return;

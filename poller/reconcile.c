@@ -64,6 +64,23 @@ static void give_up(struct work *work)
 			     "not be found out whether the provider took it";
 	move.billed = job_billed_name(JOB_BILLED_UNKNOWN);
 	move.start_outcome = "unknown";
+	/* If its id is known, only the deadline ends the asking. */
+	move.stray = true;
+	work_send(work, &move, NULL);
+}
+
+/* Its cancelling is not waited for any longer. If an id is known all the same
+ * (nobody could be asked about it), it is asked for when the job has ended. */
+static void give_up_cancelling(struct work *work)
+{
+	struct move move = work_move(work, JOB_CANCEL_EXPIRED);
+
+	move.error_code = "may_have_been_billed";
+	move.error_message = "cancelled; it could not be found out whether the "
+			     "provider took the start";
+	move.detail = move.error_message;
+	move.billed = job_billed_name(JOB_BILLED_UNKNOWN);
+	move.stray = true;
 	work_send(work, &move, NULL);
 }
 
@@ -314,10 +331,7 @@ void reconcile_begin(struct work *work)
 	if (work->cancel_requested &&
 	    work->cancel_age_ms >=
 		    work->poller->conf->cancel_confirm_s * 1000) {
-		work_fail(work, JOB_CANCEL_EXPIRED, "may_have_been_billed",
-			  "cancelled; it could not be found out whether the "
-			  "provider took the start",
-			  JOB_BILLED_UNKNOWN);
+		give_up_cancelling(work);
 		return;
 	}
 	work->job.webhook_url =

@@ -550,7 +550,8 @@ end:	do
 			printf("%e worker:\n", WHO);
 			write(MINE.was, meant, MINE.about, IS_FRESH);
 			if
-			:: written && meant == deadline ->
+			:: written && (meant == deadline ||
+				       meant == cancel_expired && !MINE.tried) ->
 				MARK_STRAY(MINE.about)
 			:: else -> skip
 			fi;

@@ -10,6 +10,8 @@ import { noBreaker, suite } from "./suite.mjs";
 const settings = {
 	PROVIDER_CONCURRENCY: "vertex=1",
 	CANCEL_CONFIRM_S: "3",
+	// so long after a cancel that was not answered comes the next
+	LEASE_S: "5",
 	...noBreaker,
 };
 
@@ -145,18 +147,23 @@ suite("cancel", { settings, concurrency: 6 }, (test) => {
 				await stack.check(id);
 			});
 
-		test(`${name} processing: the provider does not answer`,
+		test(`${name} processing: asked until the provider answers`,
 			async (stack) => {
 				const { id, ids } = await stack.submit([
 					make("a", {
 						outcome: "never",
-						cancel: { status: 500 },
+						// longer than is waited for
+						cancel: { status: 500, times: 4 },
 					}),
 				]);
 
 				await stack.jobIn(ids.a, "processing");
 				await cancel(stack, ids.a, [202]);
 				await stack.ended(ids.a, "cancelled", 30);
+				// it would go on rendering, and be paid for
+				await until(async () =>
+					(await stack.start(ids.a)).ended,
+				"its end at the provider");
 				await stack.check(id);
 			});
 
