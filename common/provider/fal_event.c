@@ -316,6 +316,7 @@ int fal_list_event(const struct job *job, const struct http_response *response,
 	struct provider_event event = wire_event(JOB_NOT_FOUND_YET);
 	json_t *items, *item = NULL;
 	const char *next;
+	bool goes_on;
 	size_t count;
 	int r = wire_parse_answer(response, &body, reterr_fault);
 
@@ -333,9 +334,8 @@ int fal_list_event(const struct job *job, const struct http_response *response,
 
 	/* Which of two is ours cannot be told, so looking ends. Of one that is
 	 * followed by more pages the caller sees whether it stays alone. */
-	next = json_is_true(json_object_get(body, "has_more"))
-		       ? wire_string(body, "next_cursor")
-		       : NULL;
+	goes_on = json_is_true(json_object_get(body, "has_more"));
+	next = wire_string(body, "next_cursor");
 	count = wire_count_candidates(items, job, input, may_be_ours, &item);
 	if (count > 1) {
 		event = wire_event(JOB_NO_ANSWER);
@@ -343,9 +343,10 @@ int fal_list_event(const struct job *job, const struct http_response *response,
 	}
 	if (count == 1)
 		event = found(item, arena);
-	if (next && wire_is_visible(next, CURSOR_MAX))
+	if (goes_on && next && wire_is_visible(next, CURSOR_MAX))
 		event.cursor = arena_strdup(arena, next);
-	else if (next)
+	else if (goes_on)
+		/* A list whose end cannot be seen proves nothing. */
 		event = wire_event(JOB_NO_ANSWER);
 	return wire_event_done(&event, arena, ret, reterr_fault);
 }

@@ -285,6 +285,7 @@ int vertex_list_event(const struct job *job,
 	struct provider_event event = wire_event(JOB_RENDERED);
 	const char *folder, *next;
 	int64_t asked, age_ms;
+	bool goes_on;
 	int r = wire_parse_answer(response, &body, reterr_fault);
 
 	if (r < 0)
@@ -304,14 +305,23 @@ int vertex_list_event(const struct job *job,
 	asked = vertex_samples(input);
 	age_ms = now_unix_s * 1000 - job->started_unix_ms;
 	next = wire_string(body, "nextPageToken");
+	goes_on = json_object_get(body, "nextPageToken") &&
+		  !(next && *next == '\0');
 	if (event.media_count > 0 && ((int64_t)event.media_count >= asked ||
 				      age_ms >= FOLDER_SETTLES_MS)) {
 		note_partial(output, asked, (int64_t)event.media_count, 0,
 			     arena);
 		event.output = wire_output(output, arena);
+	} else if (event.media_count > 0) {
+		/* It was taken: only how much it makes is not known yet. */
+		event = wire_event(JOB_NO_ANSWER);
+	} else if (goes_on &&
+		   !(next && wire_is_visible(next, PAGE_TOKEN_MAX))) {
+		/* A list whose end cannot be seen proves nothing. */
+		event = wire_event(JOB_NO_ANSWER);
 	} else {
 		event = wire_event(JOB_NOT_FOUND_YET);
-		if (next && wire_is_visible(next, PAGE_TOKEN_MAX))
+		if (goes_on)
 			event.cursor = arena_strdup(arena, next);
 	}
 	return wire_event_done(&event, arena, ret, reterr_fault);
