@@ -294,6 +294,11 @@ static void send_list(struct work *work, const char *cursor)
 	}
 	r = provider->ops->list_request(&work->job, &provider->conf, work->page,
 					work->arena, &request, &fault);
+	if (r == -EINVAL && cursor) {
+		/* It goes on where we do not go: its end proves nothing. */
+		stay_unclear(work);
+		return;
+	}
 	if (r == -EINVAL) {
 		wait_for_webhook(work);
 		return;
@@ -336,9 +341,12 @@ void reconcile_begin(struct work *work)
 	}
 	work->job.webhook_url =
 		start_webhook_url(work, work->job.attempt, work->arena);
-	if (provider->configured && work->job.provider_job_id)
+	/* Without its credential nobody can be asked, which proves nothing. */
+	if (!provider->configured)
+		ask_later(work);
+	else if (work->job.provider_job_id)
 		token_then(work, check_ask);
-	else if (provider->configured && provider->ops->list_request)
+	else if (provider->ops->list_request)
 		prepare_inputs(work->poller, &work, 1, on_prepared);
 	else
 		wait_for_webhook(work);

@@ -3,6 +3,9 @@
 // provider's own books show at most one start for each attempt.
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
 
 import { clip, makers, still, veo } from "./jobs.mjs";
 import { until } from "./stack.mjs";
@@ -260,4 +263,88 @@ suite("starts lost, nobody tells", {
 		await stack.start(ids.a);
 		await stack.check(id);
 	}, 180);
+});
+
+suite("starts lost, and nobody may look", {
+	settings: { ...noBreaker, RECONCILE_S: "18" },
+}, (test) => {
+	/* A poller for this stack as it is on a host without that setting. */
+	const without = (stack, setting, environment) => {
+		const env = Object.fromEntries(environment
+			.filter((line) => !line.startsWith("LISTEN_"))
+			.map((line) => [line.slice(0, line.indexOf("=")),
+				line.slice(line.indexOf("=") + 1)]));
+
+		delete env[setting];
+		delete env.NOTIFY_SOCKET;
+		return spawn(path.join(process.env.BUILD ?? "build",
+			"rushes-poller"), { env, stdio: "ignore" });
+	};
+
+	test("a host without the credential starts nothing anew",
+		async (stack) => {
+			await stack.control(noList);
+			const { id, ids } = await stack.submit([still("a", unheard)]);
+
+			await stack.jobIn(ids.a, "start_unknown");
+			const environment = fs.readFileSync(
+				`/proc/${stack.pid("poller")}/environ`, "utf8")
+				.split("\0").filter(Boolean);
+
+			await stack.ended(ids.a, "failed", 60);
+			await stack.control({ all: { list: null } });
+			await stack.holdPoller();
+			assert.equal((await stack.api("POST",
+				`/api/jobs/${ids.a}/retry`)).status, 202);
+			const other = without(stack, "REPLICATE_API_TOKEN",
+				environment);
+
+			try {
+				await until(async () => (await stack.query(`SELECT
+					id FROM execution_jobs
+					 WHERE id = '${ids.a}' AND lease_until IS NULL
+					   AND (poll_attempts > 0 OR attempt > 1
+					        OR status <> 'start_unknown')`)).length,
+				"a look");
+			} finally {
+				other.kill("SIGTERM");
+			}
+			stack.letGo("poller");
+			assert.equal((await stack.ended(ids.a, "completed", 60))
+				.attempt, 1);
+			await stack.start(ids.a);
+			await stack.check(id);
+		}, 180);
+});
+
+suite("starts lost, the list goes on elsewhere", {
+	settings: {
+		...noBreaker,
+		RECONCILE_S: "18",
+		SIMULATOR_ARGS: "--delay-ms 200 --public-url http://other.invalid",
+	},
+}, (test) => {
+	test("what is not on its first page may be on the next",
+		async (stack) => {
+			const { id, ids } = await stack.submit([still("a", unheard)]);
+
+			// a page has 100; the newest come first
+			await stack.jobIn(ids.a, "start_unknown");
+			const others = await stack.submit(Array.from({ length: 110 },
+				(_, i) => still(`x${i}`, { outcome: "fail" })));
+
+			await stack.executionEnded(others.id, "failed", 90);
+			for (let looked = 0; looked < 2; looked++) {
+				const { error, attempt } = await stack.ended(ids.a,
+					"failed", 60);
+
+				assert.equal(error.code, "may_have_been_billed");
+				assert.equal(attempt, 1);
+				if (looked === 0)
+					await stack.api("POST",
+						`/api/jobs/${ids.a}/retry`);
+			}
+			await stack.start(ids.a);
+			await stack.check(id);
+		}, 180);
 });
