@@ -312,12 +312,12 @@ int vertex_list_event(const struct job *job,
 		note_partial(output, asked, (int64_t)event.media_count, 0,
 			     arena);
 		event.output = wire_output(output, arena);
-	} else if (event.media_count > 0) {
-		/* It was taken: only how much it makes is not known yet. */
-		event = wire_event(JOB_NO_ANSWER);
-	} else if (goes_on &&
-		   !(next && wire_is_visible(next, PAGE_TOKEN_MAX))) {
-		/* A list whose end cannot be seen proves nothing. */
+	} else if (event.media_count > 0 ||
+		   (goes_on &&
+		    !(next && wire_is_visible(next, PAGE_TOKEN_MAX)))) {
+		/* With some there it was taken, and how much it makes is not
+		 * known yet; and a list whose end cannot be seen proves
+		 * nothing. */
 		event = wire_event(JOB_NO_ANSWER);
 	} else {
 		event = wire_event(JOB_NOT_FOUND_YET);
