@@ -101,7 +101,7 @@ int committer_add(struct committer *committer, struct exchange *exchange,
 	pthread_mutex_lock(&committer->lock);
 	if (committer->stopping ||
 	    committer->requests >= COMMITTER_REQUESTS_MAX ||
-	    pending->bytes > COMMITTER_BYTES_MAX - committer->bytes) {
+	    committer->bytes >= COMMITTER_BYTES_MAX) {
 		(void)pending_free(pending);
 		r = -EAGAIN;
 	} else {

@@ -27,6 +27,8 @@ struct committer;
 
 enum {
 	COMMITTER_REQUESTS_MAX = 2048,
+	/* While less waits, the next is taken however large it is: one as
+	 * large as BODY_BYTES_MAX allows must not be refused for ever. */
 	COMMITTER_BYTES_MAX = 64 * 1024 * 1024,
 	COMMITTER_WAIT_MS = 5000,
 };

@@ -8,7 +8,7 @@ import path from "node:path";
 
 import { ABORT, GET_VALUES, Peer, STDIN, ask, head, record }
 	from "./fastcgi.mjs";
-import { clip } from "./jobs.mjs";
+import { clip, still } from "./jobs.mjs";
 import { patience, until } from "./stack.mjs";
 import { suite } from "./suite.mjs";
 
@@ -197,4 +197,36 @@ suite("fastcgi", { settings: { FCGI_THREADS: "2" } }, (test) => {
 					`${kib} KiB, then ${memory(stack)}`);
 			assert.equal(await stored(stack, "forged"), 0);
 		});
+});
+
+suite("the largest body", { settings: { BODY_BYTES_MAX: "64M" } }, (test) => {
+	// what waits to be committed is the body and its rows: twice as much
+	test("what BODY_BYTES_MAX allows is taken", async (stack) => {
+		const never = clip("never", { outcome: "never" });
+		const waiting = Array.from({ length: 66 }, (_, i) => ({
+			...still(`s${i}`, null, { depends_on: ["never"] }),
+			input: { prompt: "a".repeat(1_000_000) },
+		}));
+		const request = ask("POST", "/api/execute", {
+			HTTP_AUTHORIZATION: `Bearer ${stack.key}`,
+			HTTP_IDEMPOTENCY_KEY: "large",
+			CONTENT_TYPE: "application/json",
+		}, JSON.stringify({ name: "large", jobs: [never, ...waiting] }));
+
+		// "too_slow" it may be at first; then the key tells
+		await until(async () => {
+			const peer = await connect(stack);
+
+			peer.send(request);
+			const status = await peer.answer(60);
+
+			peer.close();
+			return status === 202;
+		}, "the largest body to be taken", 60);
+		const [{ id }] = await stack.query(
+			"SELECT id FROM executions WHERE name = 'large'");
+
+		await stack.api("POST", `/api/executions/${id}/cancel`);
+		await stack.executionEnded(id, "cancelled", 60);
+	}, 120);
 });
