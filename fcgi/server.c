@@ -37,8 +37,11 @@ enum {
 	/* Less than TimeoutStopSec= of rushes-fcgi.service. */
 	STOP_MS = 20 * 1000,
 	STOP_TICK_MS = 10,
-	/* A request's memory: its body in several forms, and the rest. */
+	/* A request's memory: its body in several forms, and the rest, which
+	 * has room for LIMIT_JOBS. Where more are allowed: each stands in a
+	 * text that doubles as it grows, and in two when it is cancelled. */
 	ARENA_BODIES = 6,
+	ARENA_JOB_BYTES = 4 * LIMIT_KIB,
 };
 
 struct running {
@@ -232,6 +235,16 @@ static int open_service(struct running *running, struct fault *reterr_fault)
 	return r;
 }
 
+static size_t arena_bytes_max(const struct conf *conf)
+{
+	size_t jobs = (size_t)conf->jobs_per_execution_max;
+	size_t many = jobs > LIMIT_JOBS ? jobs : 0;
+
+	return LIMIT_ARENA_REQUEST_BYTES +
+	       ARENA_BODIES * (size_t)conf->body_bytes_max +
+	       ARENA_JOB_BYTES * many;
+}
+
 static int open_accept(struct running *running, size_t descriptors,
 		       struct fault *reterr_fault)
 {
@@ -251,8 +264,7 @@ static int open_accept(struct running *running, size_t descriptors,
 		.answer_timeout_ms = ANSWER_TIMEOUT_MS,
 		.body_drain_bytes_max = 2 * (size_t)conf->body_bytes_max +
 					2 * LIMIT_WEBHOOK_BODY_BYTES,
-		.arena_bytes_max = LIMIT_ARENA_REQUEST_BYTES +
-				   ARENA_BODIES * (size_t)conf->body_bytes_max,
+		.arena_bytes_max = arena_bytes_max(conf),
 		.serve = serve_exchange,
 		.context = &running->server,
 	};

@@ -199,34 +199,72 @@ suite("fastcgi", { settings: { FCGI_THREADS: "2" } }, (test) => {
 		});
 });
 
+function say(stack, method, uri, body = "", params = {}) {
+	return ask(method, uri, {
+		HTTP_AUTHORIZATION: `Bearer ${stack.key}`,
+		CONTENT_TYPE: "application/json",
+		...params,
+	}, body);
+}
+
+async function status(stack, request) {
+	const peer = await connect(stack);
+
+	peer.send(request);
+	const answer = await peer.answer(60);
+
+	peer.close();
+	return answer;
+}
+
+/* Submit it. "too_slow" it may be at first; then the key tells. @returns id */
+async function taken(stack, name, jobs) {
+	const request = say(stack, "POST", "/api/execute",
+		JSON.stringify({ name, jobs }), { HTTP_IDEMPOTENCY_KEY: name });
+
+	await until(async () => await status(stack, request) === 202,
+		`${name} to be taken`, 60);
+	const [{ id }] = await stack.query(
+		`SELECT id FROM executions WHERE name = '${name}'`);
+
+	return id;
+}
+
 suite("the largest body", { settings: { BODY_BYTES_MAX: "64M" } }, (test) => {
 	// what waits to be committed is the body and its rows: twice as much
 	test("what BODY_BYTES_MAX allows is taken", async (stack) => {
-		const never = clip("never", { outcome: "never" });
-		const waiting = Array.from({ length: 66 }, (_, i) => ({
-			...still(`s${i}`, null, { depends_on: ["never"] }),
-			input: { prompt: "a".repeat(1_000_000) },
-		}));
-		const request = ask("POST", "/api/execute", {
-			HTTP_AUTHORIZATION: `Bearer ${stack.key}`,
-			HTTP_IDEMPOTENCY_KEY: "large",
-			CONTENT_TYPE: "application/json",
-		}, JSON.stringify({ name: "large", jobs: [never, ...waiting] }));
-
-		// "too_slow" it may be at first; then the key tells
-		await until(async () => {
-			const peer = await connect(stack);
-
-			peer.send(request);
-			const status = await peer.answer(60);
-
-			peer.close();
-			return status === 202;
-		}, "the largest body to be taken", 60);
-		const [{ id }] = await stack.query(
-			"SELECT id FROM executions WHERE name = 'large'");
+		const id = await taken(stack, "large", [
+			clip("never", { outcome: "never" }),
+			...Array.from({ length: 66 }, (_, i) => ({
+				...still(`s${i}`, null, { depends_on: ["never"] }),
+				input: { prompt: "a".repeat(1_000_000) },
+			}))]);
 
 		await stack.api("POST", `/api/executions/${id}/cancel`);
 		await stack.executionEnded(id, "cancelled", 60);
 	}, 120);
+});
+
+suite("the most jobs", {
+	settings: { BODY_BYTES_MAX: "6M", JOBS_PER_EXECUTION_MAX: "20000" },
+}, (test) => {
+	// answers are much longer than the body that they are about
+	test("more than the default are shown, and cancelled", async (stack) => {
+		const id = await taken(stack, "many", [
+			clip("n", { outcome: "never" }),
+			...Array.from({ length: 19_999 }, (_, i) => ({
+				name: `${i}`,
+				provider: "fal",
+				model: "m".repeat(200),
+				input: {},
+				depends_on: ["n"],
+			}))]);
+		const uri = `/api/executions/${id}`;
+
+		assert.equal(await status(stack, say(stack, "GET", uri)), 200);
+		const cancel = say(stack, "POST", `${uri}/cancel`);
+
+		assert.ok([200, 202].includes(await status(stack, cancel)));
+		await stack.executionEnded(id, "cancelled", 60);
+	}, 240);
 });
