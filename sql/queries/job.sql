@@ -64,7 +64,8 @@ RETURNING held.n, job.attempt, job.version, job.claim;
 -- ended, decides again.
 --
 -- A provider id that comes with a move is kept in job_starts even if the
--- job has moved on. A start that a retry looks for is not cancelled any more.
+-- job has moved on, and so is that the start was taken, whatever a move that is
+-- too late says. A start that a retry looks for is not cancelled any more.
 -- all_or_none: a retry moves a whole set of jobs or none.
 -- Comes back: a row per job changed; n is the move's number, NULL for a
 -- dependent. A move without a row lost its race.
@@ -429,7 +430,8 @@ WITH move AS MATERIALIZED (
     UPDATE job_starts AS start
        SET provider_job_id = coalesce(start.provider_job_id, answer.provider_job_id),
            provider_ref = coalesce(answer.provider_ref, start.provider_ref),
-           outcome = coalesce(answer.start_outcome, start.outcome),
+           outcome = CASE WHEN start.outcome = 'accepted' THEN start.outcome
+                          ELSE coalesce(answer.start_outcome, start.outcome) END,
            answered_at = coalesce(start.answered_at, now()),
            cancel_at = CASE WHEN answer.stray
                                  AND coalesce(start.provider_job_id, answer.provider_job_id) IS NOT NULL

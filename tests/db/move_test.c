@@ -176,6 +176,35 @@ static void a_paid_id_is_kept_by_a_move_that_is_lost(void **state)
 	check_status(one.job[0], "storing");
 }
 
+/* Its webhook was faster, and the answer to the start is lost. */
+static void that_a_start_was_taken_is_not_forgotten(void **state)
+{
+	struct pipeline one;
+	struct move move;
+
+	(void)state;
+	fixture_submit(db, "taken", "fail", &(const struct shape){ 1, NULL, 0 },
+		       &one);
+	fixture_bring(db, one.job[0], "taken", JOB_STARTING);
+	move = fixture_move(one.job[0], JOB_STARTING, JOB_PROVIDER_FALTERED,
+			    MOVE_ANY);
+	move.attempt = 1;
+	move.provider_job_id = "faltered";
+	move.start_outcome = "accepted";
+	assert_int_equal(fixture_apply(db, &move), MOVE_DONE);
+
+	move = fixture_move(one.job[0], JOB_STARTING, JOB_START_LOST, MOVE_ANY);
+	move.attempt = 1;
+	move.start_outcome = "unknown";
+	assert_int_equal(fixture_apply(db, &move), MOVE_LOST);
+	assert_int_equal(fixture_number("SELECT count(*) FROM job_starts WHERE "
+					"job_id = '%s' AND outcome = "
+					"'accepted'",
+					one.job[0]),
+			 1);
+	check_status(one.job[0], "queued");
+}
+
 /* It may come back to the state in which a worker claimed it, but not to that
  * worker: what it learned is about the time before. */
 static void a_move_from_outside_fences_the_worker_off(void **state)
@@ -535,6 +564,7 @@ int main(void)
 		cmocka_unit_test(a_stale_worker_changes_nothing),
 		cmocka_unit_test(an_old_version_changes_nothing),
 		cmocka_unit_test(a_paid_id_is_kept_by_a_move_that_is_lost),
+		cmocka_unit_test(that_a_start_was_taken_is_not_forgotten),
 		cmocka_unit_test(a_move_from_outside_fences_the_worker_off),
 		cmocka_unit_test(a_bad_move_fails_alone),
 		cmocka_unit_test(two_moves_of_one_job_do_not_both_win),
