@@ -84,8 +84,8 @@ static size_t room_in(const struct poller *poller, size_t provider, size_t lane)
 	return room < free ? room : free;
 }
 
-/* The lanes that have room. A provider without credentials has only lanes
- * that call nobody, and the queue, whose jobs are told so. */
+/* The lanes that have room. A provider without credentials has them as well:
+ * what is queued is told so, and what is there already is asked about later. */
 static void find_lanes(const struct poller *poller, bool ended_only,
 		       struct lane_arrays *ret)
 {

@@ -170,6 +170,7 @@ static void begin(struct poller *poller, const PGresult *result, int index)
 	_cleanup_(stray_freep) struct stray *stray = calloc(1, sizeof(*stray));
 	struct fault fault = { "" };
 	struct log_context context;
+	int r;
 
 	if (stray)
 		stray->arena = arena_new(LIMIT_ARENA_EXCHANGE_BYTES);
@@ -180,7 +181,11 @@ static void begin(struct poller *poller, const PGresult *result, int index)
 			  fault.text);
 		return;
 	}
-	if (ask(stray, &fault) < 0) {
+	r = ask(stray, &fault);
+	/* Without memory it is tried again when its lease ends. */
+	if (r == -ENOMEM)
+		return;
+	if (r < 0) {
 		context = context_of(stray);
 		log_event(LOG_WARNING, LOG_ID_DOUBLE_START, &context,
 			  "start %d is not waited for, and cannot be "
