@@ -57,13 +57,11 @@ static void cannot_ask(struct work *work, const struct fault *fault)
  *	   is asked on when the job has ended, for it may render for hours */
 static void give_up_cancelling(struct work *work, bool asked)
 {
-	struct move move = work_move(work, JOB_CANCEL_EXPIRED);
+	struct move move = work_failure(
+		work, JOB_CANCEL_EXPIRED, "cancel_unconfirmed",
+		"the provider did not confirm the cancellation in time",
+		JOB_BILLED_UNKNOWN);
 
-	move.error_code = "cancel_unconfirmed";
-	move.error_message = "the provider did not confirm the cancellation in "
-			     "time";
-	move.detail = move.error_message;
-	move.billed = job_billed_name(JOB_BILLED_UNKNOWN);
 	move.provider_job_id = work->job.provider_job_id;
 	move.stray = !asked;
 	work_send(work, &move, NULL);

@@ -73,13 +73,12 @@ static void give_up(struct work *work)
  * (nobody could be asked about it), it is asked for when the job has ended. */
 static void give_up_cancelling(struct work *work)
 {
-	struct move move = work_move(work, JOB_CANCEL_EXPIRED);
+	struct move move = work_failure(
+		work, JOB_CANCEL_EXPIRED, "may_have_been_billed",
+		"cancelled; it could not be found out whether the provider "
+		"took the start",
+		JOB_BILLED_UNKNOWN);
 
-	move.error_code = "may_have_been_billed";
-	move.error_message = "cancelled; it could not be found out whether the "
-			     "provider took the start";
-	move.detail = move.error_message;
-	move.billed = job_billed_name(JOB_BILLED_UNKNOWN);
 	move.stray = true;
 	work_send(work, &move, NULL);
 }

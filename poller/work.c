@@ -423,8 +423,9 @@ void work_postpone(struct work *work, int64_t delay_ms, const char *code,
 	work_send(work, &move, NULL);
 }
 
-void work_fail(struct work *work, enum job_event event, const char *code,
-	       const char *message, enum job_billed billed)
+struct move work_failure(const struct work *work, enum job_event event,
+			 const char *code, const char *message,
+			 enum job_billed billed)
 {
 	struct move move = work_move(work, event);
 
@@ -432,5 +433,14 @@ void work_fail(struct work *work, enum job_event event, const char *code,
 	move.error_message = message;
 	move.detail = message;
 	move.billed = job_billed_name(billed);
+	return move;
+}
+
+void work_fail(struct work *work, enum job_event event, const char *code,
+	       const char *message, enum job_billed billed)
+{
+	const struct move move =
+		work_failure(work, event, code, message, billed);
+
 	work_send(work, &move, NULL);
 }

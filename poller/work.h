@@ -179,6 +179,11 @@ void work_send(struct work *work, const struct move *move,
 void work_postpone(struct work *work, int64_t delay_ms, const char *code,
 		   const char *message);
 
+/* The move that fails the job for a reason of our own; it is not sent. */
+struct move work_failure(const struct work *work, enum job_event event,
+			 const char *code, const char *message,
+			 enum job_billed billed);
+
 /* Fail the job for a reason of our own. */
 void work_fail(struct work *work, enum job_event event, const char *code,
 	       const char *message, enum job_billed billed);
