@@ -38,6 +38,7 @@ async function timed(file, args, environment = {}) {
 export class Source {
 	constructor(dir) {
 		this.dir = path.join(dir, "source");
+		this.pid_file = `${dir}.pid`; // stacks.sh looks for that
 		this.port = freePort(1);
 		fs.mkdirSync(this.dir, { recursive: true });
 		fs.chmodSync(this.dir, 0o755);
@@ -45,7 +46,7 @@ export class Source {
 
 	async start() {
 		fs.writeFileSync(path.join(this.dir, "nginx.conf"), `
-			pid ${this.dir}/nginx.pid;
+			pid ${this.pid_file};
 			error_log ${this.dir}/error.log;
 			worker_processes 2;
 			events { worker_connections 1024; }
@@ -68,8 +69,8 @@ export class Source {
 			}`);
 		await run("/usr/sbin/nginx", ["-p", `${this.dir}/`, "-c",
 			`${this.dir}/nginx.conf`, "-e", `${this.dir}/error.log`]);
-		await until(() => fs.existsSync(`${this.dir}/nginx.pid`), "nginx");
-		this.pid = Number(fs.readFileSync(`${this.dir}/nginx.pid`));
+		await until(() => fs.existsSync(this.pid_file), "nginx");
+		this.pid = Number(fs.readFileSync(this.pid_file));
 	}
 
 	/** The URL of a file of so many bytes, which begins as media does. */
@@ -153,7 +154,7 @@ export class FileStore {
 /** A Ceph gateway with its storage daemon. */
 export class Gateway {
 	constructor(dir) {
-		this.dir = path.join(dir, "s3");
+		this.dir = path.join(dir, "rgw"); // stacks.sh looks for that
 		this.port = freePort(3);
 		this.secret = crypto.randomBytes(20).toString("hex");
 	}

@@ -148,8 +148,12 @@ tls:3)
 	start_tls_gateway >"$dir/log/tls-start.log" 2>&1 </dev/null
 	;;
 empty:3)
-	radosgw-admin -c "$dir/ceph.conf" bucket rm --bucket "$3" \
-		--purge-objects --bypass-gc >"$dir/log/empty.log" 2>&1 </dev/null
+	{
+		radosgw-admin -c "$dir/ceph.conf" bucket rm --bucket "$3" \
+			--purge-objects --bypass-gc
+		# What was written over waits for hours to be collected.
+		radosgw-admin -c "$dir/ceph.conf" gc process --include-all
+	} >"$dir/log/empty.log" 2>&1 </dev/null
 	;;
 *) usage ;;
 esac
