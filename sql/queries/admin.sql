@@ -39,7 +39,7 @@ SELECT max(version) AS version FROM schema_migrations;
 WITH old AS (
     SELECT id
       FROM executions
-     WHERE id < rpad(lpad(to_hex((extract(epoch FROM now()
+     WHERE id < rpad(lpad(to_hex((date_part('epoch', now()
                      - least($1::integer, $2::integer) * interval '1 day')
                      * 1000)::bigint), 12, '0'), 32, '0')::uuid
        AND completed_at < now() - CASE status WHEN 'completed' THEN $1::integer

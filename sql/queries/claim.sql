@@ -46,7 +46,7 @@ WITH lane AS MATERIALIZED (
        FOR NO KEY UPDATE
 ), gate AS MATERIALIZED (
     SELECT name, open_until, probing_until, rate_starts,
-           least(rate_starts, tokens + extract(epoch FROM now() - tokens_at)
+           least(rate_starts, tokens + date_part('epoch', now() - tokens_at)
                               * rate_starts / rate_period_s) AS tokens
       FROM provider_gates
      WHERE (rate_starts IS NOT NULL OR open_until IS NOT NULL)
@@ -120,14 +120,14 @@ RETURNING job.id, job.execution_id, job.name, job.provider, job.model,
           job.completed_via, job.restart_if_absent,
           job.cancel_requested_at IS NOT NULL AS cancel_requested,
           job.cancel_tried_at IS NOT NULL AS cancel_tried,
-          coalesce((extract(epoch FROM now() - job.cancel_requested_at) * 1000)::bigint, 0) AS cancel_age_ms,
-          coalesce((extract(epoch FROM now() - job.unknown_since) * 1000)::bigint, 0) AS unknown_age_ms,
+          coalesce((date_part('epoch', now() - job.cancel_requested_at) * 1000)::bigint, 0) AS cancel_age_ms,
+          coalesce((date_part('epoch', now() - job.unknown_since) * 1000)::bigint, 0) AS unknown_age_ms,
           coalesce(job.deadline_at <= now(), false) AS deadline_passed,
           CASE WHEN job.status = 'storing'
                THEN (SELECT true FROM job_dependencies AS edge
                       WHERE edge.parent_id = job.id LIMIT 1) IS NOT TRUE
                ELSE false END AS childless,
-          coalesce((extract(epoch FROM job.started_at) * 1000)::bigint, 0) AS started_unix_ms;
+          coalesce((date_part('epoch', job.started_at) * 1000)::bigint, 0) AS started_unix_ms;
 
 -- name: job_next_due
 -- params: providers text[], statuses text[]
@@ -164,7 +164,7 @@ WITH lane AS (
       ORDER BY cancel_at LIMIT 1)
 )
 SELECT CASE WHEN min(at) IS NOT NULL
-            THEN greatest(0, ceil(extract(epoch FROM min(at) - now()) * 1000))::bigint
+            THEN greatest(0, ceil(date_part('epoch', min(at) - now()) * 1000))::bigint
             END AS due_ms
   FROM planned;
 

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Submitting, and what the API shows.
+-- Submitting, and what the API shows. Milliseconds are counted with date_part():
+-- extract() counts them in numeric, at a tenth of what reading a job costs.
 
 -- name: execution_submit
 -- params: executions json, jobs json, dependencies json, queued_why text, waiting_why text
@@ -88,8 +89,8 @@ SELECT job.id, job.cancel_requested_at IS NOT NULL
              owned.status AS execution_status, owned.metadata,
              owned.jobs_total, owned.jobs_completed, owned.jobs_failed,
              owned.jobs_cancelled, owned.jobs_skipped,
-             (extract(epoch FROM owned.created_at) * 1000)::bigint AS created_unix_ms,
-             (extract(epoch FROM owned.completed_at) * 1000)::bigint AS completed_unix_ms
+             (date_part('epoch', owned.created_at) * 1000)::bigint AS created_unix_ms,
+             (date_part('epoch', owned.completed_at) * 1000)::bigint AS completed_unix_ms
        WHERE job.position = 0
       OFFSET 0
   ) AS execution ON true
@@ -104,8 +105,8 @@ SELECT job.id, job.cancel_requested_at IS NOT NULL
 SELECT id AS execution_id, name AS execution_name, status AS execution_status,
        metadata, jobs_total, jobs_completed, jobs_failed, jobs_cancelled,
        jobs_skipped,
-       (extract(epoch FROM created_at) * 1000)::bigint AS created_unix_ms,
-       (extract(epoch FROM completed_at) * 1000)::bigint AS completed_unix_ms
+       (date_part('epoch', created_at) * 1000)::bigint AS created_unix_ms,
+       (date_part('epoch', completed_at) * 1000)::bigint AS completed_unix_ms
   FROM executions
  WHERE owner >= $1::text
    AND (owner, id) < ($1::text,
@@ -158,9 +159,9 @@ SELECT asked.n, file.url AS file_url, file.content_type AS file_type,
        job.billed, job.provider_job_id,
        job.cancel_requested_at IS NOT NULL
            AND NOT job_is_terminal(job.status) AS cancelling,
-       (extract(epoch FROM job.created_at) * 1000)::bigint AS created_unix_ms,
-       (extract(epoch FROM job.started_at) * 1000)::bigint AS started_unix_ms,
-       (extract(epoch FROM job.completed_at) * 1000)::bigint AS completed_unix_ms
+       (date_part('epoch', job.created_at) * 1000)::bigint AS created_unix_ms,
+       (date_part('epoch', job.started_at) * 1000)::bigint AS started_unix_ms,
+       (date_part('epoch', job.completed_at) * 1000)::bigint AS completed_unix_ms
   FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS asked (id, known, n)
   JOIN execution_jobs AS job ON job.id = asked.id
   JOIN executions AS execution ON execution.id = job.execution_id
@@ -175,7 +176,7 @@ SELECT asked.n, file.url AS file_url, file.content_type AS file_type,
 
 -- name: job_events_read
 -- params: job_id uuid, after bigint, most integer
-SELECT id, (extract(epoch FROM at) * 1000)::bigint AS at_unix_ms, attempt,
+SELECT id, (date_part('epoch', at) * 1000)::bigint AS at_unix_ms, attempt,
        event, from_status, to_status, why, detail
   FROM job_events
  WHERE job_id = $1::uuid AND id > $2::bigint

@@ -125,6 +125,6 @@ ON CONFLICT (provider, key_id) DO UPDATE
 
 -- name: provider_keys_read
 SELECT provider, key_id, key,
-       (extract(epoch FROM now() - fetched_at))::bigint AS age_s
+       (date_part('epoch', now() - fetched_at))::bigint AS age_s
   FROM provider_keys
  ORDER BY provider, key_id;

@@ -36,7 +36,7 @@ UPDATE job_starts AS start
 -- params: job_id uuid
 -- What is known of a job's paid starts, newest first.
 SELECT attempt, provider_job_id, provider_ref, outcome,
-       (extract(epoch FROM started_at) * 1000)::bigint AS started_unix_ms
+       (date_part('epoch', started_at) * 1000)::bigint AS started_unix_ms
   FROM job_starts
  WHERE job_id = $1::uuid
  ORDER BY attempt DESC;
