@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 /* Jobs of one provider in hand at once, by their state, without those of which
  * only the result is still to be written. Starts are few: a claim takes their
@@ -44,6 +45,8 @@ struct lane_arrays {
 	const char *status[LANES_MOST];
 	int64_t most[LANES_MOST];
 	size_t count;
+	/* most, where the answer is compared with it */
+	size_t asked[POLLER_PROVIDERS][JOB_STATE_MAX];
 };
 
 /* Files inside of inputs and answers take memory many times their size, so
@@ -85,15 +88,20 @@ static size_t room_in(const struct poller *poller, size_t provider, size_t lane)
 }
 
 /* The lanes that have room. A provider without credentials has them as well:
- * what is queued is told so, and what is there already is asked about later. */
+ * what is queued is told so, and what is there already is asked about later.
+ * One claim fills half of a lane at most: while providers are asked about one
+ * half, the results of the other are written and its successors claimed. */
 static void find_lanes(const struct poller *poller, bool ended_only,
 		       struct lane_arrays *ret)
 {
-	ret->count = 0;
+	*ret = (struct lane_arrays){ .count = 0 };
 	for (size_t p = 0; p < poller->provider_count; p++) {
 		for (size_t l = 0; l < COUNT_OF(lanes); l++) {
 			size_t room = room_in(poller, p, l);
+			size_t part = (most_in(poller, p, l) + 1) / 2;
 
+			if (room > part)
+				room = part;
 			if (room == 0 ||
 			    (ended_only && !job_is_terminal(lanes[l].state)))
 				continue;
@@ -102,21 +110,41 @@ static void find_lanes(const struct poller *poller, bool ended_only,
 			ret->status[ret->count] =
 				job_state_name(lanes[l].state);
 			ret->most[ret->count++] = (int64_t)room;
+			ret->asked[p][lanes[l].state] = room;
 		}
 	}
 }
 
-bool claim_has_room(const struct poller *poller, size_t parts)
+bool claim_may_go_on(const struct poller *poller, size_t parts)
 {
+	if (poller->works.more_lanes == 0)
+		return false;
 	for (size_t p = 0; p < poller->provider_count; p++) {
 		for (size_t l = 0; l < COUNT_OF(lanes); l++) {
 			size_t least = most_in(poller, p, l) / parts;
 
-			if (room_in(poller, p, l) < (least > 0 ? least : 1))
-				return false;
+			if (poller->works.more[p][lanes[l].state] &&
+			    room_in(poller, p, l) >= (least > 0 ? least : 1))
+				return true;
 		}
 	}
-	return true;
+	return false;
+}
+
+/* A lane that gave all that was asked for may have more; the others do not
+ * before they are asked again. */
+static void note_more(struct works *works,
+		      size_t taken[POLLER_PROVIDERS][JOB_STATE_MAX])
+{
+	works->more_lanes = 0;
+	for (size_t p = 0; p < POLLER_PROVIDERS; p++) {
+		for (size_t state = 0; state < JOB_STATE_MAX; state++) {
+			if (works->asked[p][state] > 0)
+				works->more[p][state] = taken[p][state] ==
+							works->asked[p][state];
+			works->more_lanes += works->more[p][state];
+		}
+	}
 }
 
 static void begin(struct work *work)
@@ -145,6 +173,7 @@ static void begin(struct work *work)
 static void take_rows(struct poller *poller, const PGresult *result,
 		      struct arena *arena)
 {
+	size_t taken[POLLER_PROVIDERS][JOB_STATE_MAX] = { { 0 } };
 	size_t count = (size_t)db_rows(result), queued = 0;
 	struct work **works = arena_alloc(arena, count * sizeof(*works) + 1);
 
@@ -152,26 +181,31 @@ static void take_rows(struct poller *poller, const PGresult *result,
 		struct fault fault = { "" };
 		struct work *work;
 
-		if (work_new(poller, result, (int)i, &work, &fault) < 0)
+		if (work_new(poller, result, (int)i, &work, &fault) < 0) {
 			log_event(LOG_ERR, LOG_ID_REQUEST_FAILED, NULL,
 				  "a claimed job cannot be read: %s",
 				  fault.text);
-		else if (work->job.state == JOB_QUEUED)
+			continue;
+		}
+		taken[work->provider->index][work->job.state]++;
+		if (work->job.state == JOB_QUEUED)
 			works[queued++] = work;
 		else
 			begin(work);
 	}
+	note_more(&poller->works, taken);
 	if (queued > 0)
 		start_begin(poller, works, queued);
 }
 
 /* @return whether there is anything to be asked; params are in the arena */
-static bool fill(const struct poller *poller, bool ended_only,
-		 struct arena *arena, const char **params)
+static bool fill(struct poller *poller, bool ended_only, struct arena *arena,
+		 const char **params)
 {
 	struct lane_arrays asked;
 
 	find_lanes(poller, ended_only, &asked);
+	memcpy(poller->works.asked, asked.asked, sizeof(asked.asked));
 	params[0] = db_array_text(asked.provider, asked.count, arena);
 	params[1] = db_array_text(asked.status, asked.count, arena);
 	params[2] = db_array_int64(asked.most, asked.count, arena);
@@ -189,6 +223,8 @@ static void on_claimed(struct query *query)
 		return;
 	if (query->r >= 0)
 		take_rows(poller, query->result, query->arena);
+	else
+		poller->works.more_lanes = 0;
 	(*done)(poller, query->r < 0 ? query->r : db_rows(query->result));
 }
 

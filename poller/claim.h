@@ -34,8 +34,8 @@ _must_check_ int claim_ended(struct poller *poller);
  */
 _must_check_ int claim_next_due(struct poller *poller, int64_t *ret_due_ms);
 
-/* Have all lanes room: for the parts-th part of what they may hold, and for one
- * at least? */
-bool claim_has_room(const struct poller *poller, size_t parts);
+/* Is there a lane that gave the last claim all that it asked for, and which has
+ * room again, for the parts-th part of what it may hold and one at least? */
+bool claim_may_go_on(const struct poller *poller, size_t parts);
 
 #endif

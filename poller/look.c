@@ -22,10 +22,11 @@
 #include <sys/epoll.h>
 
 enum {
-	/* Where a lane is full, room is filled in batches: a quarter of it, or
-	 * what there is after a while. */
-	ROOM_PARTS = 4,
-	FULL_GAP_MS = 50,
+	/* Where a lane has more than it may hold, it is filled in batches: half
+	 * of it, while the other half is being worked on, or what room there is
+	 * after a while. */
+	ROOM_PARTS = 2,
+	ROOM_GAP_MS = 50,
 	SAY_EVERY_MS = 1000,
 	/* Claimed at once: much work. */
 	GROWN_JOBS = 64,
@@ -72,6 +73,16 @@ void look_in(struct poller *poller, int64_t due_ms)
 	look_by(poller, at_ms > least_ms ? at_ms : least_ms);
 }
 
+void look_when_room(struct poller *poller)
+{
+	if (poller->closing)
+		return;
+	if (claim_may_go_on(poller, ROOM_PARTS))
+		look_by(poller, clock_monotonic_ms());
+	else if (claim_may_go_on(poller, POLLER_IN_HAND_MOST))
+		look_by(poller, poller->looked_at_ms + ROOM_GAP_MS);
+}
+
 void look_after_work(struct poller *poller)
 {
 	bool busy = poller_is_busy(poller);
@@ -80,10 +91,10 @@ void look_after_work(struct poller *poller)
 		return;
 	if (!busy && poller->stopping)
 		(void)sd_event_exit(poller->event, poller->exit_status);
-	else if (!busy || (poller->full && claim_has_room(poller, ROOM_PARTS)))
+	else if (!busy)
 		look_soon(poller);
-	else if (poller->full)
-		look_by(poller, poller->looked_at_ms + FULL_GAP_MS);
+	else
+		look_when_room(poller);
 }
 
 /* ---- what ---------------------------------------------------------------- */
@@ -225,8 +236,10 @@ static void look_on(struct poller *poller, int claimed)
 					 poller->conf->poller_period_s * 1000,
 					 poller->idle_looks);
 	}
-	poller->full = !claim_has_room(poller, POLLER_IN_HAND_MOST);
+	if (poller->works.more_lanes > 0 && delay_ms < ROOM_GAP_MS)
+		delay_ms = ROOM_GAP_MS;
 	look_at(poller, poller->looked_at_ms + delay_ms);
+	look_when_room(poller);
 	if (poller->look_again_ms < soon_ms(poller))
 		look_soon(poller);
 	else
@@ -327,6 +340,10 @@ int look_init(struct poller *poller, struct fault *reterr_fault)
 
 	r = poller_add_timer(poller, &poller->look_timer, on_look,
 			     reterr_fault);
+	/* Room is filled before more answers are read. */
+	if (r >= 0)
+		(void)sd_event_source_set_priority(poller->look_timer,
+						   SD_EVENT_PRIORITY_IMPORTANT);
 	if (r >= 0)
 		r = poller_add_timer(poller, &poller->linger_timer, on_linger,
 				     reterr_fault);

@@ -20,6 +20,9 @@ void look_soon(struct poller *poller);
 /* A job was planned: look when it is due, if not before. */
 void look_in(struct poller *poller, int64_t due_ms);
 
+/* A job's result is known: look if that makes room where a lane was full. */
+void look_when_room(struct poller *poller);
+
 /* Something is out of hand: look if that makes room or ends everything. */
 void look_after_work(struct poller *poller);
 

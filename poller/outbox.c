@@ -17,7 +17,7 @@ enum {
 	 * they are worth waiting for: a statement costs as much as twenty
 	 * rows, so at most one is written in FLUSH_AFTER_MS. */
 	BUSY_LEAST = 8,
-	FLUSH_MOST = 500, /* moves in one statement */
+	FLUSH_MOST = 512, /* moves in one statement: a lane's */
 };
 
 /* What PostgreSQL may have refused in a move: text of strangers. Without it
@@ -183,6 +183,7 @@ void outbox_add(struct work *work)
 	struct poller *poller = work->poller;
 
 	work_enqueue(&poller->outbox, work);
+	look_when_room(poller);
 	if (poller->outbox_waits || poller->outbox_writing)
 		return;
 	if (poller->outbox.count == 1 || poller->outbox.count == FLUSH_MOST)

@@ -106,7 +106,6 @@ struct poller {
 	int64_t next_due_ms;	 /* as of the last look; REST_NEVER */
 	bool configured;	 /* provider_configure was done */
 	bool woken;		 /* since the last look */
-	bool full;		 /* no room in some lane at the last look */
 	bool claiming;		 /* a look is under way */
 	int64_t look_begun_ms;	 /* monotonic */
 	int64_t look_took_ms;	 /* the last one */

@@ -99,6 +99,11 @@ struct works {
 	struct work *bucket[WORKS_BUCKETS];
 	size_t in_lane[CONF_PROVIDERS][JOB_STATE_MAX];
 	size_t decided[CONF_PROVIDERS][JOB_STATE_MAX]; /* of them */
+	/* claim.c: what the claim under way asks for, and which lanes gave the
+	 * last one all that it asked for */
+	size_t asked[CONF_PROVIDERS][JOB_STATE_MAX];
+	bool more[CONF_PROVIDERS][JOB_STATE_MAX];
+	size_t more_lanes; /* of them */
 };
 
 /**
