@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "common/base/clock.h"
 #include "common/base/text.h"
 #include "common/io/store_s3.h"
 #include "common/io/store_s3_v2_library.h"
@@ -21,11 +22,11 @@
  * know nothing newer. Its calls block, so they are made on the threads of
  * the store, from spool files: a thread must not wait for a slow source.
  *
- * Of a large file half is enough to begin with; the rest is sent as it comes.
- * If it does not come, the upload is broken off, and made from the beginning
- * when the file is whole. The last byte is held back until
- * store_put_finish(), when the source is known to be whole: S3 shows an
- * object only when all of it has come.
+ * A large file is begun when the rest of it will be here soon, at the speed it
+ * has come with so far, and sent as it comes. If it does not come, the upload
+ * is broken off, and made from the beginning when the file is whole. The last
+ * byte is held back until store_put_finish(), when the source is known to be
+ * whole: S3 shows an object only when all of it has come.
  *
  * libs3 2.0 gives up on a connection slower than 1 KiB/s after 15 s by
  * itself. It does not check certificates (store_open() refuses https), and
@@ -35,6 +36,9 @@
 enum {
 	/* What is smaller is here before beginning early would pay. */
 	EARLY_BYTES = 32 * LIMIT_MIB,
+	/* So much tells how fast the source is. */
+	EARLY_LEAST = 4 * LIMIT_MIB,
+	SOON_MS = 3000,
 	SOURCE_WAIT_S = 1,
 };
 
@@ -53,6 +57,8 @@ struct v2_put {
 
 	/* the loop's */
 	struct store_writer writer; /* of what comes by v2_put_write() */
+	int64_t begun_ms;	    /* monotonic */
+	bool early;		    /* it was begun before it was whole */
 	bool uploading;		    /* a thread has it, or will */
 	bool finished;		    /* the spool file is whole */
 	int spool_error;	    /* it cannot be */
@@ -353,6 +359,7 @@ static int v2_put_start(struct store *store, const struct store_object *object,
 	put->work = (struct workers_task){ .run = run_put, .done = uploaded };
 	put->content_type = object->content_type;
 	put->bytes = object->bytes;
+	put->begun_ms = clock_monotonic_ms();
 	r = open_spool(put, object, reterr_fault);
 	if (r < 0)
 		return r;
@@ -371,6 +378,15 @@ static int v2_put_start(struct store *store, const struct store_object *object,
 	return 0;
 }
 
+/* Will the rest be here soon, when so much is? */
+static bool may_begin(const struct v2_put *put, int64_t ready)
+{
+	int64_t took_ms = clock_monotonic_ms() - put->begun_ms;
+
+	return put->bytes >= EARLY_BYTES && ready >= EARLY_LEAST &&
+	       took_ms * (put->bytes - ready) / ready <= SOON_MS;
+}
+
 static int v2_put_write(struct store_put *base, const void *bytes, size_t size,
 			struct fault *reterr_fault)
 {
@@ -385,12 +401,12 @@ static int v2_put_write(struct store_put *base, const void *bytes, size_t size,
 		return r == -EAGAIN ? -ENOSPC : r;
 	}
 	ready = put->writer.written;
-	if (ready == before || put->bytes < EARLY_BYTES ||
-	    ready < put->bytes / 2)
+	if (ready == before || (!put->early && !may_begin(put, ready)))
 		return 0;
 	set_ready(put, ready < put->bytes ? ready : put->bytes - 1);
-	if (before < put->bytes / 2)
+	if (!put->early)
 		upload(put);
+	put->early = true;
 	return 0;
 }
 
