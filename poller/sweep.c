@@ -19,8 +19,6 @@ enum {
 	SWEEP_EVERY_MS = 10 * 1000,
 	SLOTS_EVERY_MS = 60 * 1000,
 	OVERDUE_MOST = 500,
-	/* A provider that cannot be asked has the time to confirm once more. */
-	CANCEL_PARTS = 2,
 	REPLAN_MOST = 500, /* of each lane */
 };
 
@@ -99,43 +97,22 @@ static int release_expired(struct poller *poller, struct arena *arena)
 	return 0;
 }
 
-/* ---- what is overdue
- * ----------------------------------------------------------- */
+/* ---- deadlines ----------------------------------------------------------- */
 
-static enum job_event event_of(enum job_state was, bool to_cancel)
+static void explain_overdue(int32_t attempt, struct move *move)
 {
-	if (!to_cancel)
-		return JOB_DEADLINE;
-	return was == JOB_QUEUED ? JOB_CANCEL : JOB_CANCEL_EXPIRED;
-}
-
-/* Nothing was started. */
-static void explain_queued(enum job_event event, struct move *move)
-{
-	if (event == JOB_CANCEL)
-		return;
 	move->error_code = "deadline_exceeded";
-	move->error_message = "the deadline passed before the job was started";
-	move->billed = job_billed_name(JOB_BILLED_NO);
-}
-
-/* It may be rendering, and be paid for: its provider is still to be asked to
- * stop, when it can be asked again. */
-static void explain_rendering(enum job_event event, int32_t attempt,
-			      struct move *move)
-{
-	if (event == JOB_CANCEL_EXPIRED) {
-		move->error_code = "cancel_unconfirmed";
-		move->error_message = "cancelled; the provider could not be "
-				      "asked in time";
+	if (move->was == JOB_QUEUED) {
+		move->error_message = "the deadline passed before the job was "
+				      "started";
+		move->billed = job_billed_name(JOB_BILLED_NO);
 	} else {
-		move->error_code = "deadline_exceeded";
 		move->error_message = "the deadline passed while the provider "
 				      "could not be asked";
+		move->billed = job_billed_name(JOB_BILLED_UNKNOWN);
+		move->attempt = attempt;
+		move->stray = true;
 	}
-	move->billed = job_billed_name(JOB_BILLED_UNKNOWN);
-	move->attempt = attempt;
-	move->stray = true;
 }
 
 static int read_overdue(const PGresult *result, int index, struct arena *arena,
@@ -148,7 +125,9 @@ static int read_overdue(const PGresult *result, int index, struct arena *arena,
 	enum job_state state = job_state_from_name(db_row_text(&row, "status"));
 	int64_t version = db_row_int64(&row, "version");
 	int32_t attempt = db_row_int32(&row, "attempt");
-	enum job_event event = event_of(state, db_row_bool(&row, "to_cancel"));
+	bool to_cancel =
+		db_row_bool(&row, "cancel_requested") && state == JOB_QUEUED;
+	enum job_event event = to_cancel ? JOB_CANCEL : JOB_DEADLINE;
 	struct job_decision decision;
 	int r = db_row_end(&row, reterr_fault);
 
@@ -162,18 +141,16 @@ static int read_overdue(const PGresult *result, int index, struct arena *arena,
 	ret->version = version;
 	ret->execution_id = execution_id;
 	ret->provider = provider;
-	if (state == JOB_QUEUED)
-		explain_queued(event, ret);
-	else
-		explain_rendering(event, attempt, ret);
+	if (!to_cancel)
+		explain_overdue(attempt, ret);
 	return 0;
 }
 
 static int fail_overdue(struct poller *poller, struct arena *arena)
 {
 	_cleanup_(db_result_freep) PGresult *result = NULL;
-	char most[16], cancel[24];
-	const char *params[] = { most, cancel };
+	char most[16];
+	const char *params[] = { most };
 	struct moves_effect effect = { 0 };
 	struct fault fault = { "" };
 	struct move_result *results;
@@ -181,8 +158,6 @@ static int fail_overdue(struct poller *poller, struct arena *arena)
 	int count, r;
 
 	(void)snprintf(most, sizeof(most), "%d", OVERDUE_MOST);
-	(void)snprintf(cancel, sizeof(cancel), "%" PRId64,
-		       CANCEL_PARTS * poller->conf->cancel_confirm_s * 1000);
 	r = query_run(poller, DB_job_overdue, params, &result);
 	if (r < 0)
 		return r;

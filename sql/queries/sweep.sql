@@ -93,17 +93,13 @@ WITH dead AS (
 SELECT count(*) AS jobs FROM freed;
 
 -- name: job_overdue
--- params: most integer, cancel_ms bigint
+-- params: most integer
 -- Jobs whose time is over although no lane could take them: queued ones (no
 -- slot, no token, breaker open) at the deadline, or at once if they are to be
--- cancelled; those that may be rendering two minutes after the deadline, in
--- which they are asked about once more, or so long after they were to be
--- cancelled. Not claimed: the move compares the version.
+-- cancelled; those that may be rendering after two minutes, in which they are
+-- asked about once more. Not claimed: the move compares the version.
 SELECT id, execution_id, name, provider, status, version, attempt,
-       cancel_requested_at IS NOT NULL
-           AND (status = 'queued'
-                OR cancel_requested_at <= now() - $2::bigint * interval '1 ms')
-           AS to_cancel
+       cancel_requested_at IS NOT NULL AS cancel_requested
   FROM (SELECT *
           FROM execution_jobs
          WHERE status = 'queued'
@@ -118,9 +114,7 @@ SELECT id, execution_id, name, provider, status, version, attempt,
                      FROM execution_jobs
                     WHERE provider = providers.name AND status = lane.status
                       AND next_poll_at <= now()
-                      AND (deadline_at <= now() - interval '2 minutes'
-                           OR cancel_requested_at
-                              <= now() - $2::bigint * interval '1 ms')
+                      AND deadline_at <= now() - interval '2 minutes'
                    OFFSET 0
                ) AS job) AS job
  WHERE lease_until IS NULL OR lease_until < now()

@@ -299,7 +299,7 @@ static void a_claim_says_whether_nobody_waits(void **state)
 
 static int64_t overdue(void)
 {
-	static const char *const params[] = { "100", "120000" };
+	static const char *const params[] = { "100" };
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
 	struct fault fault = { "" };
 
@@ -337,20 +337,6 @@ static void what_no_lane_can_take_is_found_when_its_time_is_over(void **state)
 		  "lease_until = now() + interval '1 min'", 0 },
 		{ "rendering, just now", JOB_PROCESSING,
 		  "lease_until = NULL, deadline_at = now()", 0 },
-		{ "rendering, in time, to be cancelled", JOB_PROCESSING,
-		  "lease_until = NULL, deadline_at = now() + interval '1 h', "
-		  "cancel_requested_at = now() - interval '119 s'",
-		  0 },
-		{ "rendering, in time, to be cancelled long since",
-		  JOB_PROCESSING,
-		  "lease_until = NULL, deadline_at = now() + interval '1 h', "
-		  "cancel_requested_at = now() - interval '121 s'",
-		  1 },
-		{ "to be cancelled long since, somebody asks", JOB_PROCESSING,
-		  "lease_until = now() + interval '1 min', "
-		  "deadline_at = now() + interval '1 h', "
-		  "cancel_requested_at = now() - interval '121 s'",
-		  0 },
 		{ "start unknown", JOB_START_UNKNOWN, "lease_until = NULL", 1 },
 		{ "storing is not", JOB_STORING, "lease_until = NULL", 0 },
 	};

@@ -764,29 +764,20 @@ end:	do
 
 /* ---- job_overdue -------------------------------------------------------- */
 
-inline end_overdue(on)
-{
-	decide(status, on);
-	assert(becomes != 0);
-	printf("a sweep: %e: %e -> %e\n", on, status, becomes);
-	if
-	:: status != queued && start_id -> MARK_STRAY(attempt)
-	:: else -> skip
-	fi;
-	set_row_outside(status, on, 0, 0);
-	FORGET
-}
-
 proctype sweep()
 {
 end:	do
 	:: d_step { WILD && (status == queued || status == start_unknown ||
 			     status == processing) ->
-		end_overdue(deadline)
-	   }
-	:: d_step { WILD && to_cancel && (status == start_unknown ||
-					  status == processing) ->
-		end_overdue(cancel_expired)
+		decide(status, deadline);
+		assert(becomes != 0);
+		printf("a sweep: deadline: %e -> failed\n", status);
+		if
+		:: status != queued && start_id -> MARK_STRAY(attempt)
+		:: else -> skip
+		fi;
+		set_row_outside(status, deadline, 0, 0);
+		FORGET
 	   }
 	od
 }

@@ -162,49 +162,6 @@ suite("breaker", {
 		}, 150);
 });
 
-suite("cancelling behind an open breaker", {
-	settings: {
-		BREAKER_FAILURES: "2",
-		BREAKER_WINDOW_S: "60",
-		BREAKER_OPEN_S: "600",
-		CANCEL_CONFIRM_S: "3",
-		// so long after a cancel that was not answered comes the next
-		LEASE_S: "5",
-	},
-}, (test) => {
-	test("ends all the same, and is asked for later", async (stack) => {
-		const { id, ids } = await stack.submit(["a", "b", "c"].map(
-			(name) => clip(name, {
-				outcome: "never",
-				webhook: { drop: true },
-			})));
-
-		for (const job of Object.values(ids))
-			await stack.jobIn(job, "processing");
-		await stack.control({ down: { fal: true } });
-		await until(async () => (await stack.query(`SELECT open_until
-			FROM provider_gates WHERE name = 'fal'
-			AND open_until > now() + interval '1 min'`)).length > 0,
-		"the breaker to open");
-		await stack.api("POST", `/api/executions/${id}/cancel`);
-		for (const job of Object.values(ids)) {
-			const { error } = await stack.ended(job, "cancelled", 40);
-			const why = (await stack.events(job)).at(-1);
-
-			assert.equal(why.event, "cancel_expired");
-			assert.equal(error.code, "cancel_unconfirmed");
-			assert.equal(error.billed, "unknown");
-		}
-		await stack.control({ down: { fal: false } });
-		await stack.sql(`UPDATE provider_gates SET open_until = now()
-			WHERE name = 'fal'`);
-		for (const job of Object.values(ids))
-			await until(async () => (await stack.start(job)).ended,
-				"its end at the provider");
-		await stack.check(id);
-	}, 150);
-});
-
 suite("deadlines", {
 	settings: { PROVIDER_CONCURRENCY: "fal=1", CANCEL_CONFIRM_S: "3" },
 	concurrency: 4,

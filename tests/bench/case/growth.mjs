@@ -52,7 +52,7 @@ const asked = [
 	}])}'`],
 	["when is something due", "job_next_due",
 		() => "'{replicate,replicate}', '{queued,processing}'"],
-	["what is overdue", "job_overdue", () => "100, 120000"],
+	["what is overdue", "job_overdue", () => "100"],
 	["a job", "job_read",
 		(n, ids) => `'{${ids[n % ids.length]}}', '{0}'`],
 	["its timeline", "job_events_read",
