@@ -39,7 +39,9 @@ enum {
 	/* So much tells how fast the source is. */
 	EARLY_LEAST = 4 * LIMIT_MIB,
 	SOON_MS = 3000,
-	SOURCE_WAIT_S = 1,
+	/* That a thread waits for a source, at once and in all. */
+	PAUSE_MOST_MS = 1000,
+	WAIT_MOST_MS = 2 * SOON_MS,
 };
 
 struct v2 {
@@ -65,7 +67,8 @@ struct v2_put {
 
 	/* the thread's while it is uploading */
 	int64_t sent;
-	bool starved; /* the source did not go on */
+	int64_t waited_ms; /* for the source */
+	bool starved;	   /* it did not go on */
 	int error;
 	struct fault fault;
 
@@ -188,17 +191,23 @@ DEFINE_CLEANUP(struct v2_put *, v2_put_free);
  * from put->sent on; 0: none came; negative: cancelled */
 static int64_t wait_ready(struct v2_put *put)
 {
-	struct timespec until;
+	int64_t begun_ms = clock_monotonic_ms();
+	int64_t left_ms = WAIT_MOST_MS - put->waited_ms;
+	int64_t until_ms =
+		begun_ms + (left_ms < PAUSE_MOST_MS ? left_ms : PAUSE_MOST_MS);
+	const struct timespec until = {
+		.tv_sec = until_ms / 1000,
+		.tv_nsec = until_ms % 1000 * 1000000,
+	};
 	int64_t ready;
 	int r = 0;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += SOURCE_WAIT_S;
 	(void)pthread_mutex_lock(&put->lock);
 	while (r == 0 && !put->cancelled && put->ready <= put->sent)
 		r = pthread_cond_timedwait(&put->more, &put->lock, &until);
 	ready = put->cancelled ? -1 : put->ready - put->sent;
 	(void)pthread_mutex_unlock(&put->lock);
+	put->waited_ms += clock_monotonic_ms() - begun_ms;
 	return ready;
 }
 
@@ -250,6 +259,7 @@ static void run_put(struct workers_task *work)
 	};
 
 	put->sent = 0;
+	put->waited_ms = 0;
 	put->starved = false;
 	put->error = fault_set(&put->fault, -EAGAIN, "S3 store: no answer");
 	if (wait_ready(put) > 0)

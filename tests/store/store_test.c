@@ -29,6 +29,8 @@ enum {
 	LARGE_BYTES = 12 * MEDIA_BYTES,
 	/* Longer than such a store waits for what is to come. */
 	PAUSE_US = 2500 * 1000,
+	PIECES = 14,
+	PIECE_US = 500 * 1000,
 };
 
 static char media[MEDIA_BYTES];
@@ -116,6 +118,17 @@ static bool serve(struct peer *peer, int fd, const char *request)
 		       !atomic_load(&gate_open))
 			(void)usleep(5000);
 		return false;
+	}
+	if (strstr(request, " /trickle")) {
+		size_t half = bytes / 2, piece = half / PIECES;
+
+		say_media(fd, 0, half);
+		for (size_t i = 0; i < PIECES; i++, half += piece) {
+			(void)usleep(PIECE_US);
+			say_media(fd, half,
+				  i < PIECES - 1 ? half + piece : bytes);
+		}
+		return true;
 	}
 	if (strstr(request, " /slow")) {
 		say_media(fd, 0, bytes - MEDIA_BYTES);
@@ -522,6 +535,18 @@ static void a_slow_source_is_waited_for(void **state)
 	assert_object(f, "e/j/1/0.png", LARGE_BYTES);
 }
 
+/* It begins fast, and then never pauses for long. */
+static void a_source_that_becomes_slow_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+
+	f->conf.media_bytes_max = LARGE_BYTES;
+	(void)move(f, "/trickle-large", "e/j/1/0", NULL);
+	assert_moved(f);
+	assert_int_equal(count_objects(f), 1);
+	assert_object(f, "e/j/1/0.png", LARGE_BYTES);
+}
+
 static void a_large_source_that_is_cut_stores_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -610,6 +635,7 @@ static int run_variant(const struct variant *variant)
 		CASE(cancelled_midway_stores_nothing),
 		CASE(a_large_file_is_stored),
 		CASE(a_slow_source_is_waited_for),
+		CASE(a_source_that_becomes_slow_is_waited_for),
 		CASE(a_large_source_that_is_cut_stores_nothing),
 		CASE(a_large_upload_may_be_cancelled),
 		CASE(objects_are_read_back),
