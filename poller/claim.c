@@ -205,13 +205,18 @@ static bool fill(struct poller *poller, bool ended_only, struct arena *arena,
 	struct lane_arrays asked;
 
 	find_lanes(poller, ended_only, &asked);
-	memcpy(poller->works.asked, asked.asked, sizeof(asked.asked));
 	params[0] = db_array_text(asked.provider, asked.count, arena);
 	params[1] = db_array_text(asked.status, asked.count, arena);
 	params[2] = db_array_int64(asked.most, asked.count, arena);
 	params[3] =
 		arena_printf(arena, "%" PRId64, poller->conf->lease_s * 1000);
-	return asked.count > 0;
+	if (asked.count == 0)
+		return false;
+	/* Which have more is not known before the answer, nor if there is
+	 * none: then it is tried again when its time has come. */
+	poller->works.more_lanes = 0;
+	memcpy(poller->works.asked, asked.asked, sizeof(asked.asked));
+	return true;
 }
 
 static void on_claimed(struct query *query)
@@ -223,8 +228,6 @@ static void on_claimed(struct query *query)
 		return;
 	if (query->r >= 0)
 		take_rows(poller, query->result, query->arena);
-	else
-		poller->works.more_lanes = 0;
 	(*done)(poller, query->r < 0 ? query->r : db_rows(query->result));
 }
 

@@ -236,7 +236,9 @@ static void look_on(struct poller *poller, int claimed)
 					 poller->conf->poller_period_s * 1000,
 					 poller->idle_looks);
 	}
-	if (poller->works.more_lanes > 0 && delay_ms < ROOM_GAP_MS)
+	/* Where nothing had room nothing was asked. */
+	if ((poller->works.more_lanes > 0 && delay_ms < ROOM_GAP_MS) ||
+	    poller->works.count >= POLLER_IN_HAND_MOST)
 		delay_ms = ROOM_GAP_MS;
 	look_at(poller, poller->looked_at_ms + delay_ms);
 	look_when_room(poller);
