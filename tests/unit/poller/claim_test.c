@@ -81,12 +81,12 @@ static PGresult *ended_jobs(size_t count)
 		{ "deadline_passed", "f" },
 		{ "childless", "f" },
 	};
-	PGresAttDesc named[COUNT_OF(columns)] = { { NULL } };
+	PGresAttDesc named[COUNT_OF(columns)];
 	PGresult *result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
 
 	assert_non_null(result);
 	for (size_t c = 0; c < COUNT_OF(columns); c++)
-		named[c].name = columns[c].name;
+		named[c] = (PGresAttDesc){ .name = columns[c].name };
 	assert_true(PQsetResultAttrs(result, COUNT_OF(columns), named));
 	for (size_t i = 0; i < count; i++) {
 		char id[UUID_SIZE];
