@@ -514,37 +514,29 @@ static void cancelled_midway_stores_nothing(void **state)
 	assert_int_equal(count_objects(f), 0);
 }
 
+static void store_large(struct fixture *f, const char *path)
+{
+	f->conf.media_bytes_max = LARGE_BYTES;
+	(void)move(f, path, "e/j/1/0", NULL);
+	assert_moved(f);
+	assert_int_equal(count_objects(f), 1);
+	assert_object(f, "e/j/1/0.png", LARGE_BYTES);
+}
+
 static void a_large_file_is_stored(void **state)
 {
-	struct fixture *f = *state;
-
-	f->conf.media_bytes_max = LARGE_BYTES;
-	(void)move(f, "/all-large", "e/j/1/0", NULL);
-	assert_moved(f);
-	assert_object(f, "e/j/1/0.png", LARGE_BYTES);
+	store_large(*state, "/all-large");
 }
 
 static void a_slow_source_is_waited_for(void **state)
 {
-	struct fixture *f = *state;
-
-	f->conf.media_bytes_max = LARGE_BYTES;
-	(void)move(f, "/slow-large", "e/j/1/0", NULL);
-	assert_moved(f);
-	assert_int_equal(count_objects(f), 1);
-	assert_object(f, "e/j/1/0.png", LARGE_BYTES);
+	store_large(*state, "/slow-large");
 }
 
 /* It begins fast, and then never pauses for long. */
 static void a_source_that_becomes_slow_is_waited_for(void **state)
 {
-	struct fixture *f = *state;
-
-	f->conf.media_bytes_max = LARGE_BYTES;
-	(void)move(f, "/trickle-large", "e/j/1/0", NULL);
-	assert_moved(f);
-	assert_int_equal(count_objects(f), 1);
-	assert_object(f, "e/j/1/0.png", LARGE_BYTES);
+	store_large(*state, "/trickle-large");
 }
 
 static void a_large_source_that_is_cut_stores_nothing(void **state)
