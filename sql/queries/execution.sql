@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Submitting, and what the API shows. Milliseconds are counted with date_part():
--- extract() counts them in numeric, at a tenth of what reading a job costs.
+-- Submitting, and what the API shows. Milliseconds are counted with date_part(),
+-- in doubles: extract() would count them in numeric, which costs more.
 
 -- name: execution_submit
 -- params: executions json, jobs json, dependencies json, queued_why text, waiting_why text
