@@ -20,7 +20,7 @@ void look_soon(struct poller *poller);
 /* A job was planned: look when it is due, if not before. */
 void look_in(struct poller *poller, int64_t due_ms);
 
-/* A job's result is known: look if that makes room where a lane was full. */
+/* A job's result is known: look if that makes room in a lane that has more. */
 void look_when_room(struct poller *poller);
 
 /* Something is out of hand: look if that makes room or ends everything. */

@@ -103,7 +103,7 @@ struct works {
 	 * last one all that it asked for */
 	size_t asked[CONF_PROVIDERS][JOB_STATE_MAX];
 	bool more[CONF_PROVIDERS][JOB_STATE_MAX];
-	size_t more_lanes; /* of them */
+	size_t more_lanes; /* of them; 0 while a claim is under way */
 };
 
 /**
