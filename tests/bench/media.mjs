@@ -14,7 +14,7 @@ const build = path.resolve(root, process.env.BUILD ?? "build");
 const script = path.join(root, "tests/support/s3-server.sh");
 const PNG = Buffer.from("89504e470d0a1a0a0000000d49484452", "hex");
 const WARM_FACTOR = 1.25; // others take some of it meanwhile
-const HELD_MOST = 2 ** 30; // of all three S3 stores together: 3 GiB
+const HELD_MOST = 2 ** 30; // before a store is emptied
 const EMPTY = crypto.createHash("sha256").digest("hex");
 
 /**
@@ -182,18 +182,22 @@ export class Gateway {
 export class S3Store {
 	/**
 	 * @param {Gateway} gateway
-	 * @param {{version: number, tls?: boolean}} how
+	 * @param {{version: number, tls?: boolean, signed?: boolean}} how
+	 *        signed: by a name, as if it were another machine
 	 */
-	constructor(gateway, { version, tls }) {
+	constructor(gateway, { version, tls, signed }) {
 		const port = gateway.port + (tls ? 2 : 0);
+		const host = signed ? "s3.localhost" : "127.0.0.1";
 
-		this.name = `S3 v${version}${tls ? " https" : ""}`;
+		this.name = `S3 v${version}${tls ? " https" : ""}` +
+			`${signed ? " signed" : ""}`;
 		this.gateway = gateway;
 		this.version = version;
 		this.ca = tls ? path.join(gateway.dir, "ca.pem") : null;
-		this.base = `${tls ? "https" : "http"}://127.0.0.1:${port}`;
+		this.base = `${tls ? "https" : "http"}://${host}:${port}`;
 		this.held = 0;
-		this.bucket = `media-v${version}${tls ? "tls" : ""}`;
+		this.bucket = `media-v${version}${tls ? "tls" : ""}` +
+			`${signed ? "signed" : ""}`;
 	}
 
 	/** Room for so many bytes more, and a bucket in any case. */

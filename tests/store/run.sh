@@ -38,7 +38,9 @@ done
 
 tests/support/s3-server.sh tls "$gateway" "$port"
 
+# By a name it might be another machine, so what is sent there is signed.
 S3_TEST_URL=http://127.0.0.1:$port \
+	S3_TEST_NAMED_URL=http://s3.localhost:$port \
 	S3_TEST_TLS_URL=https://127.0.0.1:$((port + 2)) \
 	S3_TEST_CA_FILE=$gateway/ca.pem S3_TEST_SECRET=$secret \
 	"${BUILD:-build}/tests/store/store_test"

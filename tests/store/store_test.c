@@ -39,14 +39,15 @@ static const char png[16] = { '\x89', 'P', 'N', 'G', '\r', '\n', '\x1a', '\n',
 static atomic_int gate_open;
 
 struct variant {
-	const char *name;
-	bool tls, v2;
+	const char *name, *url; /* the variable that has it */
+	bool v2;
 };
 
 static const struct variant variants[] = {
-	{ "v4", false, false },
-	{ "v4-tls", true, false },
-	{ "v2", false, true },
+	{ "v4", "S3_TEST_URL", false },
+	{ "v4-signed", "S3_TEST_NAMED_URL", false },
+	{ "v4-tls", "S3_TEST_TLS_URL", false },
+	{ "v2", "S3_TEST_URL", true },
 };
 
 struct seen {
@@ -288,8 +289,7 @@ static int set_up(void **state)
 		.store_kind = CONF_STORE_S3,
 		.store_bucket = BUCKET,
 		.store_prefix = prefix,
-		.s3_url = getenv(variant->tls ? "S3_TEST_TLS_URL"
-					      : "S3_TEST_URL"),
+		.s3_url = getenv(variant->url),
 		.s3_access_key = ACCESS_KEY,
 		.s3_secret_key = getenv("S3_TEST_SECRET"),
 		.s3_region = "us-east-1",

@@ -50,7 +50,7 @@ static int set_up(void **state)
 
 	assert_non_null(f);
 	peer_start(&f->peer, serve);
-	(void)snprintf(f->url, sizeof(f->url), "http://localhost:%u",
+	(void)snprintf(f->url, sizeof(f->url), "http://s3.localhost:%u",
 		       (unsigned)f->peer.port);
 	f->conf = (struct conf){ .connect_timeout_ms = 2000,
 				 .stall_timeout_s = 5,
@@ -149,9 +149,72 @@ static void a_bucket_may_be_in_the_host_name(void **state)
 	assert_int_equal(f->error, 0);
 	assert_sent("PUT /pre/fix/e/0.mp4 HTTP/1.1\r\n");
 	(void)snprintf(host, sizeof(host),
-		       "\r\nHost: my-bucket.localhost:%u\r\n",
+		       "\r\nHost: my-bucket.s3.localhost:%u\r\n",
 		       (unsigned)f->peer.port);
 	assert_sent(host);
+}
+
+/* What nobody on the way can change is sent as it comes; anything else has to
+ * be signed, so it has to be there first. */
+static void only_what_is_guarded_is_not_signed(void **state)
+{
+	static const struct {
+		const char *url;
+		enum store_needs needs;
+	} services[] = {
+		{ "https://s3.example.com", STORE_NEEDS_BYTES },
+		{ "http://localhost", STORE_NEEDS_BYTES },
+		{ "http://LOCALHOST:9000", STORE_NEEDS_BYTES },
+		{ "http://127.0.0.1:9000", STORE_NEEDS_BYTES },
+		{ "http://127.255.0.3", STORE_NEEDS_BYTES },
+		{ "http://[::1]:9000", STORE_NEEDS_BYTES },
+		{ "http://s3.localhost", STORE_NEEDS_SPOOL },
+		{ "http://localhost.example.com", STORE_NEEDS_SPOOL },
+		{ "http://127.0.0.1.example.com", STORE_NEEDS_SPOOL },
+		{ "http://127.example.com:9000", STORE_NEEDS_SPOOL },
+		{ "http://10.0.0.1:9000", STORE_NEEDS_SPOOL },
+		{ "http://[::2]", STORE_NEEDS_SPOOL },
+		{ "http://[::ffff:127.0.0.1]", STORE_NEEDS_SPOOL },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < COUNT_OF(services); i++) {
+		(void)store_close(f->store);
+		f->conf.s3_url = services[i].url;
+		assert_int_equal(
+			store_open(f->event, &f->conf, &f->store, NULL), 0);
+		if (store_needs(f->store) != services[i].needs)
+			fail_msg("%s", services[i].url);
+	}
+}
+
+static void what_is_guarded_is_sent_as_it_comes(void **state)
+{
+	struct fixture *f = *state;
+	struct store_object object = { .key = "e/0.mp4",
+				       .content_type = "video/mp4",
+				       .bytes = 3,
+				       .spool_fd = -1 };
+	struct store_put *store_put = NULL;
+
+	(void)store_close(f->store);
+	(void)snprintf(f->url, sizeof(f->url), "http://127.0.0.1:%u",
+		       (unsigned)f->peer.port);
+	assert_int_equal(store_open(f->event, &f->conf, &f->store, NULL), 0);
+	assert_int_equal(store_put_start(f->store, &object, &events, f,
+					 &store_put, NULL),
+			 0);
+	assert_int_equal(store_put_write(store_put, "ab", 2, NULL), 0);
+	assert_int_equal(store_put_write(store_put, "cd", 2, NULL), -EBADMSG);
+	assert_int_equal(store_put_write(store_put, "c", 1, NULL), 0);
+	peer_run_for(f->event, 100);
+	assert_int_equal(f->count, 0);
+	store_put_finish(store_put);
+	peer_run_loop(f->event, &f->count, 1);
+	assert_int_equal(f->error, 0);
+	assert_sent("\r\nx-amz-content-sha256: UNSIGNED-PAYLOAD\r\n");
+	assert_sent("/eu-west-9/s3/aws4_request");
+	assert_sent("\r\n\r\nabc");
 }
 
 #define XML(status, code)                                                      \
@@ -236,6 +299,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(a_put_says_what_it_carries),
 		CASE(a_bucket_may_be_in_the_host_name),
+		CASE(only_what_is_guarded_is_not_signed),
+		CASE(what_is_guarded_is_sent_as_it_comes),
 		CASE(answers_are_told_apart),
 		CASE(one_upload_has_a_limit),
 		CASE(a_dead_kept_connection_is_no_failure),
