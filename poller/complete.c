@@ -32,7 +32,7 @@ struct complete;
 
 struct file {
 	struct complete *complete;
-	struct transfer *transfer;
+	struct pooled_transfer *transfer;
 	char key[TRANSFER_KEY_SIZE];
 	char content_type[TRANSFER_TYPE_SIZE];
 	char sha256[SHA256_HEX_SIZE];
@@ -52,7 +52,7 @@ static void stop(struct work *work)
 	struct complete *complete = work->owned;
 
 	for (size_t i = 0; i < complete->sources.count; i++) {
-		transfer_cancel(complete->file[i].transfer);
+		transfer_pool_cancel(complete->file[i].transfer);
 		complete->file[i].transfer = NULL;
 	}
 }
@@ -299,9 +299,9 @@ static int start_transfer(struct complete *complete, size_t i,
 			     work->job.id, work->job.attempt, i);
 	if (!job.key_prefix)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
-	return transfer_start(work->poller->transfers, &job, on_transfer,
-			      &complete->file[i], &complete->file[i].transfer,
-			      reterr_fault);
+	return transfer_pool_start(work->poller->transfers, &job, on_transfer,
+				   &complete->file[i],
+				   &complete->file[i].transfer, reterr_fault);
 }
 
 /* All files at once; the mover has its own limits.

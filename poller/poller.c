@@ -232,8 +232,8 @@ static int open_neighbours(struct poller *poller, struct fault *reterr_fault)
 		r = store_open(poller->event, conf, &poller->store,
 			       reterr_fault);
 	if (r >= 0)
-		r = transfers_new(poller->event, conf, poller->store,
-				  &poller->transfers, reterr_fault);
+		r = transfer_pool_new(poller->event, conf, &poller->transfers,
+				      reterr_fault);
 	workers_finish(poller->aside);
 	poller->db = opening.db;
 	if (r >= 0 && opening.r < 0)
@@ -293,7 +293,7 @@ struct poller *poller_free(struct poller *poller)
 	renew_done(poller);
 	gate_done(poller);
 	outbox_done(poller);
-	(void)transfers_free(poller->transfers);
+	(void)transfer_pool_free(poller->transfers);
 	(void)store_close(poller->store);
 	(void)http_client_free(poller->http);
 	(void)db_close(poller->db);

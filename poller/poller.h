@@ -6,7 +6,7 @@
 #include "common/io/db.h"
 #include "common/io/http_client.h"
 #include "common/io/store.h"
-#include "common/io/transfer.h"
+#include "common/io/transfer_pool.h"
 #include "common/io/workers.h"
 #include "common/provider/provider.h"
 #include "poller/rest.h"
@@ -74,7 +74,7 @@ struct poller {
 	struct db *db;	       /* the thread's while it has something to do */
 	struct http_client *http;
 	struct store *store;
-	struct transfers *transfers;
+	struct transfer_pool *transfers;
 	struct provider_state provider[POLLER_PROVIDERS];
 	size_t provider_count;
 

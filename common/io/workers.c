@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/io/workers.h"
 
+#include "common/io/thread.h"
+
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ enum { THREADS_MAX = 64 };
 
 struct queue {
 	struct workers_task *first, *last;
+	size_t count;
 };
 
 struct workers {
@@ -24,9 +26,9 @@ struct workers {
 	pthread_mutex_t lock;
 	pthread_cond_t more, idle;
 	struct queue todo, done; /* under the lock */
-	size_t running;		 /* under the lock */
+	size_t running, waiting; /* threads; under the lock */
 	bool closing;		 /* under the lock */
-	size_t thread_count;
+	size_t thread_count, threads_most;
 	pthread_t threads[THREADS_MAX];
 };
 
@@ -38,6 +40,7 @@ static void queue_add(struct queue *queue, struct workers_task *task)
 	else
 		queue->first = task;
 	queue->last = task;
+	queue->count++;
 }
 
 static struct workers_task *queue_take(struct queue *queue)
@@ -48,6 +51,7 @@ static struct workers_task *queue_take(struct queue *queue)
 		queue->first = task->next;
 		if (!queue->first)
 			queue->last = NULL;
+		queue->count--;
 	}
 	return task;
 }
@@ -64,7 +68,9 @@ static void *run_thread(void *userdata)
 		if (!task && workers->closing)
 			break;
 		if (!task) {
+			workers->waiting++;
 			(void)pthread_cond_wait(&workers->more, &workers->lock);
+			workers->waiting--;
 			continue;
 		}
 		workers->running++;
@@ -107,23 +113,14 @@ static int on_done(sd_event_source *source, int fd, uint32_t revents,
 	return 0;
 }
 
-static int start_threads(struct workers *workers, size_t threads)
+static int add_thread(struct workers *workers)
 {
-	sigset_t all, before;
-	int r = 0;
+	int r = thread_start(&workers->threads[workers->thread_count],
+			     run_thread, workers);
 
-	/* Signals are the loop's business. */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	while (r == 0 && workers->thread_count < threads) {
-		r = pthread_create(&workers->threads[workers->thread_count],
-				   NULL, run_thread, workers);
-		if (r == 0)
-			workers->thread_count++;
-	}
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	/* Fewer threads than wanted are slower, none would be the end. */
-	return workers->thread_count > 0 ? 0 : -r;
+	if (r >= 0)
+		workers->thread_count++;
+	return r;
 }
 
 int workers_new(sd_event *event, size_t threads, struct workers **ret,
@@ -144,9 +141,11 @@ int workers_new(sd_event *event, size_t threads, struct workers **ret,
 	if (r >= 0)
 		r = sd_event_add_io(event, &workers->source, workers->done_fd,
 				    EPOLLIN, on_done, workers);
+	workers->threads_most = threads < THREADS_MAX ? threads : THREADS_MAX;
+	/* The others come when they are needed; should they not, fewer are
+	 * slower, but none would be the end. */
 	if (r >= 0)
-		r = start_threads(workers, threads < THREADS_MAX ? threads
-								 : THREADS_MAX);
+		r = add_thread(workers);
 	if (r < 0)
 		return fault_set(reterr_fault, r, "no threads: %s",
 				 strerror(-r));
@@ -177,10 +176,15 @@ struct workers *workers_free(struct workers *workers)
 
 void workers_run(struct workers *workers, struct workers_task *task)
 {
+	bool busy;
+
 	(void)pthread_mutex_lock(&workers->lock);
 	queue_add(&workers->todo, task);
+	busy = workers->todo.count > workers->waiting;
 	(void)pthread_cond_signal(&workers->more);
 	(void)pthread_mutex_unlock(&workers->lock);
+	if (busy && workers->thread_count < workers->threads_most)
+		(void)add_thread(workers);
 }
 
 void workers_wait(struct workers *workers)

@@ -22,6 +22,9 @@ struct workers_task {
 	struct workers_task *next;
 };
 
+/* @threads  at most so many; they are started as they are needed.
+ *
+ * @return 0; -ENOMEM; -errno */
 _must_check_ int workers_new(sd_event *event, size_t threads,
 			     struct workers **ret, struct fault *reterr_fault);
 

@@ -4,9 +4,8 @@
  * many at once, into the store that the environment says, by the code of
  * rushes-poller and nothing else of it. Prints what it took as JSON.
  */
-#include "common/io/transfer.h"
 #include "common/base/clock.h"
-#include "common/io/store.h"
+#include "common/io/transfer_pool.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,7 +18,7 @@ enum { COUNT_MAX = 1000000, CONF_BYTES = 1 << 20 };
 
 struct bench {
 	sd_event *event;
-	struct transfers *transfers;
+	struct transfer_pool *transfers;
 	const char *url, *execution;
 	long count, started, ended, errors;
 	int64_t bytes;
@@ -79,7 +78,8 @@ static bool start_one(struct bench *bench)
 		       bench->started);
 	job.key_prefix = prefix;
 	job.lane = lanes[bench->started % 3];
-	r = transfer_start(bench->transfers, &job, on_done, one, NULL, &fault);
+	r = transfer_pool_start(bench->transfers, &job, on_done, one, NULL,
+				&fault);
 	if (r < 0) {
 		(void)fprintf(stderr, "transfer: %s\n", fault.text);
 		free(one);
@@ -138,17 +138,13 @@ static void print(const struct bench *bench, int64_t elapsed_ms)
 static int move(struct bench *bench, const struct conf *conf, long at_once)
 {
 	int64_t begun_ms = clock_monotonic_ms();
-	_cleanup_(transfers_freep) struct transfers *transfers = NULL;
-	_cleanup_(store_closep) struct store *store = NULL;
+	_cleanup_(transfer_pool_freep) struct transfer_pool *transfers = NULL;
 	struct fault fault = { "" };
 	int r;
 
 	r = sd_event_new(&bench->event);
 	if (r >= 0)
-		r = store_open(bench->event, conf, &store, &fault);
-	if (r >= 0)
-		r = transfers_new(bench->event, conf, store, &transfers,
-				  &fault);
+		r = transfer_pool_new(bench->event, conf, &transfers, &fault);
 	bench->transfers = transfers;
 	for (long i = 0; r >= 0 && i < at_once; i++)
 		r = start_one(bench) ? 0 : -EINVAL;
@@ -159,8 +155,7 @@ static int move(struct bench *bench, const struct conf *conf, long at_once)
 			      fault.text);
 	else
 		print(bench, clock_monotonic_ms() - begun_ms);
-	(void)transfers_free(TAKE_PTR(transfers));
-	(void)store_close(TAKE_PTR(store));
+	(void)transfer_pool_free(TAKE_PTR(transfers));
 	(void)sd_event_unref(bench->event);
 	return r;
 }

@@ -25,10 +25,11 @@
 # when PostgreSQL is back. silence: a network that loses everything and says
 # nothing. clocks: set by 30 days, ours and the database's. names: name servers
 # that fail, and names that lead where nobody may go. store: an S3 store that
-# misbehaves. points: a crash before and after each single call with which
-# poller and API touch the world (shim.c). exhaustion: each allocation fails,
-# the kernel kills for memory (where a memory cgroup can be made), no
-# descriptors, files that may not grow, a full disk (as root).
+# misbehaves. disk: a file system that hangs for a while (as root). points: a
+# crash before and after each single call with which poller and API touch the
+# world (shim.c). exhaustion: each allocation fails, the kernel kills for memory
+# (where a memory cgroup can be made), no descriptors, files that may not grow,
+# a full disk (as root).
 #
 # Logs of a stack whose run failed stay in $BUILD/tests/system.
 set -euo pipefail

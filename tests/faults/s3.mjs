@@ -241,11 +241,13 @@ export class Front {
 
 	/** What a stack has to be told. */
 	settings(signature) {
-		const scheme = this.tls ? "https" : "http";
+		// by a name it might be another machine, so files are signed
+		const origin = this.tls ? "https://127.0.0.1" :
+			signature === "v4" ? "http://s3.localhost" : "http://127.0.0.1";
 
 		return {
 			STORE_URL: `s3://${BUCKET}`,
-			S3_URL: `${scheme}://127.0.0.1:${this.server.address().port}`,
+			S3_URL: `${origin}:${this.server.address().port}`,
 			S3_ACCESS_KEY: "tester",
 			S3_SECRET_KEY: this.s3.secret,
 			S3_SIGNATURE: signature,
