@@ -7,7 +7,8 @@
 /*
  * Strays: starts that nobody waits for any more, because another attempt
  * overtook them or their job ended. They cost money, so they are cancelled at
- * their provider; after some tries that is given up.
+ * their provider; after some tries that is given up. An open breaker holds them
+ * back, and an outage uses up no tries.
  */
 
 /* Claim some and ask their providers. Part of each look.

@@ -5,24 +5,43 @@
 -- params: most integer, lease_ms bigint
 -- Starts to be cancelled at their provider: of an attempt that was overtaken
 -- or of a job that ended without it. Pushed past the lease, so that a crash
--- only delays the next try.
-WITH due AS (
-    SELECT job_id, attempt
-      FROM job_starts
-     WHERE cancel_at <= now()
-     ORDER BY cancel_at
-     LIMIT $1::integer
-       FOR NO KEY UPDATE SKIP LOCKED
+-- only delays the next try. Behind an open breaker they wait for it, and what
+-- is tried before it has closed does not count: an outage uses up no tries.
+WITH due AS MATERIALIZED (
+    SELECT stray.job_id, stray.attempt,
+           gate.open_until IS NOT NULL AS is_ailing,
+           CASE WHEN greatest(gate.open_until, gate.probing_until) > now()
+                THEN greatest(gate.open_until, gate.probing_until)
+           END AS closed_until
+      FROM (SELECT job_id, attempt, provider
+              FROM job_starts
+             WHERE cancel_at <= now()
+             ORDER BY cancel_at
+             LIMIT $1::integer
+               FOR NO KEY UPDATE SKIP LOCKED) AS stray
+      LEFT JOIN provider_gates AS gate ON gate.name = stray.provider
+), claimed AS (
+    UPDATE job_starts AS start
+       SET cancel_at = coalesce(due.closed_until,
+                                now() + $2::bigint * interval '1 ms'),
+           cancel_tries = start.cancel_tries + (NOT due.is_ailing)::integer
+      FROM due
+     WHERE start.job_id = due.job_id AND start.attempt = due.attempt
+    RETURNING start.job_id, start.attempt, start.provider,
+              start.provider_job_id, start.provider_ref, start.cancel_tries,
+              due.closed_until
 )
-UPDATE job_starts AS start
-   SET cancel_at = now() + $2::bigint * interval '1 ms',
-       cancel_tries = start.cancel_tries + 1
-  FROM due, execution_jobs AS job
- WHERE start.job_id = due.job_id AND start.attempt = due.attempt
-   AND job.id = start.job_id
-RETURNING start.job_id AS id, job.execution_id, start.attempt, start.provider,
-          job.model, start.provider_job_id, start.provider_ref,
-          start.cancel_tries;
+SELECT claimed.job_id AS id, job.execution_id, claimed.attempt,
+       claimed.provider, job.model, claimed.provider_job_id,
+       claimed.provider_ref, claimed.cancel_tries
+  FROM claimed
+       CROSS JOIN LATERAL (
+           SELECT execution_id, model
+             FROM execution_jobs
+            WHERE id = claimed.job_id
+           OFFSET 0
+       ) AS job
+ WHERE claimed.closed_until IS NULL;
 
 -- name: start_cancelled
 -- params: job_ids uuid[], attempts integer[]

@@ -252,6 +252,79 @@ static void a_lost_start_probes_only_when_nothing_else_is_due(void **state)
 	fixture_check_invariants();
 }
 
+static int claim_strays(int32_t *ret_tries)
+{
+	static const char *const params[] = { "9", "60000" };
+	_cleanup_(arena_freep) struct arena *arena = arena_new(8192);
+	_cleanup_(db_result_freep) PGresult *rows = NULL;
+	struct fault fault = { "" };
+	struct db_row row;
+
+	if (db_run(db, DB_start_claim_stray, params, &rows, &fault) != 0)
+		fail_msg("%s", fault.text);
+	if (db_rows(rows) > 0) {
+		row = db_row(rows, 0, arena);
+		*ret_tries = db_row_int32(&row, "cancel_tries");
+		assert_string_equal(db_row_text(&row, "model"), "a/b");
+	}
+	return db_rows(rows);
+}
+
+static void strays_are_due(void)
+{
+	fixture_sql("UPDATE job_starts SET cancel_at = now() "
+		    "WHERE provider = 'astray'");
+}
+
+/* An outage must not use up the tries of what goes on and costs money. */
+static void strays_wait_for_a_breaker_and_lose_no_try(void **state)
+{
+	struct pipeline many;
+	int32_t tries = 0;
+
+	(void)state;
+	fixture_sql("INSERT INTO providers (name) VALUES ('astray')");
+	fixture_submit(db, "astray", "fail",
+		       &(const struct shape){ 1, NULL, 0 }, &many);
+	fixture_bring(db, many.job[0], "astray", JOB_PROCESSING);
+	strays_are_due();
+	assert_int_equal(claim_strays(&tries), 1); /* no row for a gate yet */
+	assert_int_equal(tries, 1);
+	assert_int_equal(claim_strays(&tries), 0);
+
+	fixture_sql("INSERT INTO provider_gates (name, failures, open_until) "
+		    "VALUES ('astray', 5, now() + interval '1 min')");
+	strays_are_due();
+	assert_int_equal(claim_strays(&tries), 0);
+	assert_int_equal(fixture_number("SELECT count(*) FROM job_starts JOIN "
+					"provider_gates ON name = provider "
+					"WHERE provider = 'astray' AND "
+					"cancel_at = open_until AND "
+					"cancel_tries = 1"),
+			 1);
+
+	/* somebody probes */
+	fixture_sql("UPDATE provider_gates SET open_until = now() - interval "
+		    "'1 s', probing_until = now() + interval '1 min' WHERE "
+		    "name = 'astray'");
+	strays_are_due();
+	assert_int_equal(claim_strays(&tries), 0);
+
+	/* nobody does, so it may be tried, but that does not count */
+	fixture_sql("UPDATE provider_gates SET probing_until = NULL "
+		    "WHERE name = 'astray'");
+	strays_are_due();
+	assert_int_equal(claim_strays(&tries), 1);
+	assert_int_equal(tries, 1);
+
+	fixture_sql("UPDATE provider_gates SET open_until = NULL, failures = 0 "
+		    "WHERE name = 'astray'");
+	strays_are_due();
+	assert_int_equal(claim_strays(&tries), 1);
+	assert_int_equal(tries, 2);
+	fixture_check_invariants();
+}
+
 static void a_dead_pollers_queued_jobs_give_their_slots_back(void **state)
 {
 	_cleanup_(db_result_freep) PGresult *rows = NULL;
@@ -450,6 +523,7 @@ int main(void)
 		cmocka_unit_test(slots_are_never_exceeded),
 		cmocka_unit_test(a_rate_holds_for_all_pollers_together),
 		cmocka_unit_test(a_breaker_opens_probes_and_closes),
+		cmocka_unit_test(strays_wait_for_a_breaker_and_lose_no_try),
 		cmocka_unit_test(
 			a_lost_start_probes_only_when_nothing_else_is_due),
 		cmocka_unit_test(
