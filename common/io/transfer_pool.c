@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/io/transfer_pool.h"
 
+#include "common/io/log.h"
 #include "common/io/store.h"
 #include "common/io/thread.h"
 #include "common/model/limits.h"
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <syslog.h>
 #include <unistd.h>
 
 /*
@@ -25,6 +27,8 @@ enum {
 	MOVERS_MAX = 4,
 	/* A mover's lanes (see transfer_job) want room to leave. */
 	MOVER_TRANSFERS_LEAST = 4,
+	/* A mover that is silent for so long, or twice that, hangs. */
+	ASK_EVERY_US = 5 * 1000 * 1000,
 	ARENA_BYTES = 128 * LIMIT_KIB,
 };
 
@@ -62,11 +66,14 @@ struct mover {
 	bool closing;	   /* under the lock */
 	pthread_t thread;
 	bool started;
-	size_t count; /* handed to it and not yet back; the pool's thread's */
+	atomic_bool asked; /* whether it is alive, and did not answer yet */
+	/* the pool's thread's */
+	bool hangs;
+	size_t count; /* handed to it and not yet back */
 };
 
 struct transfer_pool {
-	sd_event_source *source;
+	sd_event_source *source, *timer;
 	int done_fd; /* eventfd: something is in the outbox */
 	pthread_mutex_t lock;
 	struct list outbox; /* under the lock */
@@ -197,6 +204,7 @@ static int on_wake(sd_event_source *source, int fd, uint32_t revents,
 	(void)source;
 	(void)revents;
 	hear(fd);
+	atomic_store(&mover->asked, false);
 	(void)pthread_mutex_lock(&mover->lock);
 	closing = mover->closing;
 	(void)pthread_mutex_unlock(&mover->lock);
@@ -243,6 +251,55 @@ static int on_done(sd_event_source *source, int fd, uint32_t revents,
 		(void)pooled_free(pooled);
 	}
 	return 0;
+}
+
+/* @return whether it has to be asked again */
+static bool ask_mover(struct mover *mover)
+{
+	bool hangs = atomic_load(&mover->asked);
+
+	if (mover->count == 0 && !mover->hangs)
+		return false;
+	if (hangs && !mover->hangs)
+		log_event(LOG_ERR, LOG_ID_STORE_HANGS, NULL,
+			  "the disk of the store or of SPOOL_DIR hangs: %zu "
+			  "files wait for it",
+			  mover->count);
+	else if (!hangs && mover->hangs)
+		log_event(LOG_NOTICE, LOG_ID_STORE_HANGS, NULL,
+			  "the disk of the store goes on");
+	mover->hangs = hangs;
+	if (!hangs) {
+		atomic_store(&mover->asked, true);
+		ring(mover->wake_fd);
+	}
+	return true;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct transfer_pool *pool = userdata;
+	bool again = false;
+
+	(void)usec;
+	for (size_t i = 0; i < pool->mover_count; i++)
+		again |= ask_mover(&pool->mover[i]);
+	if (!again)
+		return 0;
+	(void)sd_event_source_set_time_relative(source, ASK_EVERY_US);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* Somebody has to do something, and is to be asked about it. */
+static void watch(struct transfer_pool *pool)
+{
+	int enabled = SD_EVENT_ON;
+
+	(void)sd_event_source_get_enabled(pool->timer, &enabled);
+	if (enabled != SD_EVENT_OFF)
+		return;
+	(void)sd_event_source_set_time_relative(pool->timer, ASK_EVERY_US);
+	(void)sd_event_source_set_enabled(pool->timer, SD_EVENT_ONESHOT);
 }
 
 static int copy_job(struct pooled_transfer *pooled,
@@ -314,6 +371,7 @@ int transfer_pool_start(struct transfer_pool *pool,
 	}
 
 	mover->count++;
+	watch(pool);
 	if (ret_transfer)
 		*ret_transfer = pooled;
 	(void)pthread_mutex_lock(&mover->lock);
@@ -408,6 +466,11 @@ int transfer_pool_new(sd_event *event, const struct conf *conf,
 		    ? -errno
 		    : sd_event_add_io(event, &pool->source, pool->done_fd,
 				      EPOLLIN, on_done, pool);
+	if (r >= 0)
+		r = sd_event_add_time(event, &pool->timer, CLOCK_MONOTONIC, 0,
+				      ASK_EVERY_US / 5, on_timer, pool);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(pool->timer, SD_EVENT_OFF);
 	if (r < 0)
 		return fault_set(reterr_fault, r, "transfers: %s",
 				 strerror(-r));
@@ -436,6 +499,7 @@ struct transfer_pool *transfer_pool_free(struct transfer_pool *pool)
 		next = pooled->next;
 		(void)pooled_free(pooled);
 	}
+	(void)sd_event_source_disable_unref(pool->timer);
 	(void)sd_event_source_disable_unref(pool->source);
 	if (pool->done_fd >= 0)
 		(void)close(pool->done_fd);

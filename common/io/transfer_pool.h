@@ -7,7 +7,7 @@
 /*
  * Transfers on threads of their own, each with a loop and a store: more than
  * one processor can receive, hash, encrypt and write, and a disk that hangs
- * holds up nobody but the files on their way to it.
+ * holds up nobody but the files on their way to it. That is logged.
  *
  * All functions are for the thread of the loop, and callbacks come from it.
  */

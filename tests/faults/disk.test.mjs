@@ -2,7 +2,8 @@
 // A disk that hangs: every write to the store's file system waits, as with a
 // storage network that is away. It holds up the files on their way to it, and
 // nothing else: other jobs are started and cancelled, leases go on, nobody
-// restarts the poller. When it is over every file is stored.
+// restarts the poller. The journal says so. When it is over every file is
+// stored.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
@@ -96,12 +97,15 @@ async function run(stack, disk) {
 	await new Promise((resolve) => setTimeout(resolve,
 		Math.max(0, end - Date.now() - 1000)));
 	assert.deepEqual(await states(stack, files), { storing: FILES });
+	assert.match(stack.log("poller"), /disk of the store .* hangs: \d+ files/);
 	await thawed;
 	await quiet(stack, 60);
 	assert.deepEqual(await states(stack, files), { completed: FILES });
 	assert.deepEqual(await stack.query(`
 		SELECT DISTINCT j.store_failures FROM execution_jobs j
 		 WHERE j.status = 'completed'`), [{ store_failures: 0 }]);
+	await until(() => stack.log("poller").includes(
+		"disk of the store goes on"), "the poller to say so");
 	checkLives(stack);
 	await judge(stack, { "seconds of a disk that hangs": HANGS_S });
 }
