@@ -110,7 +110,7 @@ static int s3_open(struct store *store, struct fault *reterr_fault)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	store->state = s3;
 	s3->guarded = text_starts_with(conf->s3_url, "https:") ||
-		      is_this_machine(host);
+		      (!conf->s3_virtual_style && is_this_machine(host));
 	if (conf->s3_virtual_style)
 		r = asprintf(&s3->base, "%.*s%s.%s/%s",
 			     (int)(host - conf->s3_url), conf->s3_url,

@@ -29,12 +29,16 @@ enum {
 	MOVER_TRANSFERS_LEAST = 4,
 	/* A mover that is silent for so long, or twice that, hangs. */
 	ASK_EVERY_US = 5 * 1000 * 1000,
+	NO_MEMORY_US = 50 * 1000,
+	/* Of copies that wait to be decoded; one may be larger than that. */
+	INLINE_BYTES_MOST = 128 * LIMIT_MIB,
 	ARENA_BYTES = 128 * LIMIT_KIB,
 };
 
 struct mover;
 
 struct pooled_transfer {
+	struct transfer_pool *pool;
 	struct mover *mover;
 	struct pooled_transfer *next, *previous;
 	struct arena *arena; /* of the job */
@@ -76,7 +80,8 @@ struct transfer_pool {
 	sd_event_source *source, *timer;
 	int done_fd; /* eventfd: something is in the outbox */
 	pthread_mutex_t lock;
-	struct list outbox; /* under the lock */
+	struct list outbox;	    /* under the lock */
+	atomic_size_t inline_bytes; /* that wait to be decoded */
 	size_t mover_count;
 	struct mover mover[MOVERS_MAX];
 };
@@ -129,11 +134,19 @@ static void hear(int fd)
 	(void)!read(fd, &count, sizeof(count));
 }
 
+static void drop_inline(struct pooled_transfer *pooled)
+{
+	if (pooled->base64)
+		(void)atomic_fetch_sub(&pooled->pool->inline_bytes,
+				       pooled->job.base64_bytes);
+	free(TAKE_PTR(pooled->base64));
+}
+
 static struct pooled_transfer *pooled_free(struct pooled_transfer *pooled)
 {
 	if (!pooled)
 		return NULL;
-	free(pooled->base64);
+	drop_inline(pooled);
 	(void)arena_free(pooled->arena);
 	free(pooled);
 	return NULL;
@@ -144,7 +157,7 @@ DEFINE_CLEANUP(struct pooled_transfer *, pooled_free);
 
 static void give_back(struct pooled_transfer *pooled)
 {
-	struct transfer_pool *pool = pooled->mover->pool;
+	struct transfer_pool *pool = pooled->pool;
 
 	list_remove(&pooled->mover->running, pooled);
 	(void)pthread_mutex_lock(&pool->lock);
@@ -170,10 +183,10 @@ static void begin(struct mover *mover, struct pooled_transfer *pooled)
 	r = transfer_start(mover->transfers, &pooled->job, on_transferred,
 			   pooled, &pooled->transfer, &result->fault);
 	/* It is in the spool file now, and may be large. */
-	free(TAKE_PTR(pooled->base64));
+	drop_inline(pooled);
 	if (r >= 0)
 		return;
-	result->error = r == -EINVAL ? -EACCES : r;
+	result->error = r == -EINVAL ? -EACCES : r == -ENOMEM ? r : -EAGAIN;
 	result->side = r == -EINVAL ? TRANSFER_SOURCE : TRANSFER_NOWHERE;
 	give_back(pooled);
 }
@@ -220,11 +233,14 @@ static int on_wake(sd_event_source *source, int fd, uint32_t revents,
 	return closing ? sd_event_exit(mover->event, 0) : 0;
 }
 
+/* The loop ends by itself where there is no memory. Nothing is lost by that,
+ * and nobody else would go on with what this thread has. */
 static void *run_mover(void *userdata)
 {
 	struct mover *mover = userdata;
 
-	(void)sd_event_loop(mover->event);
+	while (sd_event_loop(mover->event) < 0)
+		(void)usleep(NO_MEMORY_US);
 	return NULL;
 }
 
@@ -302,6 +318,22 @@ static void watch(struct transfer_pool *pool)
 	(void)sd_event_source_set_enabled(pool->timer, SD_EVENT_ONESHOT);
 }
 
+static int copy_inline(struct pooled_transfer *pooled)
+{
+	atomic_size_t *waiting = &pooled->pool->inline_bytes;
+	size_t bytes = pooled->job.base64_bytes, before = atomic_load(waiting);
+
+	if (before > 0 && before + bytes > INLINE_BYTES_MOST)
+		return -ENOMEM;
+	pooled->base64 = malloc(bytes + 1);
+	if (!pooled->base64)
+		return -ENOMEM;
+	(void)atomic_fetch_add(waiting, bytes);
+	memcpy(pooled->base64, pooled->job.base64, bytes);
+	pooled->job.base64 = pooled->base64;
+	return 0;
+}
+
 static int copy_job(struct pooled_transfer *pooled,
 		    const struct transfer_job *job)
 {
@@ -324,23 +356,40 @@ static int copy_job(struct pooled_transfer *pooled,
 			header->value = arena_strdup(arena, header->value);
 		}
 		pooled->job.request = request;
-	} else if (job->base64) {
-		pooled->base64 = malloc(job->base64_bytes + 1);
-		if (!pooled->base64)
-			return -ENOMEM;
-		memcpy(pooled->base64, job->base64, job->base64_bytes);
-		pooled->job.base64 = pooled->base64;
+	} else if (job->base64 && copy_inline(pooled) < 0) {
+		return -ENOMEM;
 	}
 	return arena_failed(arena) ? -ENOMEM : 0;
 }
 
-static struct mover *least_busy(struct transfer_pool *pool)
+static int start_mover(struct mover *mover, struct fault *reterr_fault)
 {
-	struct mover *least = &pool->mover[0];
+	int r = mover->started ? 0
+			       : thread_start(&mover->thread, run_mover, mover);
 
-	for (size_t i = 1; i < pool->mover_count; i++) {
-		if (pool->mover[i].count < least->count)
-			least = &pool->mover[i];
+	if (r < 0)
+		return fault_set(reterr_fault, -ENOMEM, "no thread: %s",
+				 strerror(-r));
+	mover->started = true;
+	return 0;
+}
+
+/* Rather any that is alive than one whose disk hangs; without a thread of its
+ * own none is any use. @return NULL if none is */
+static struct mover *least_busy(struct transfer_pool *pool,
+				struct fault *reterr_fault)
+{
+	struct mover *least = NULL;
+
+	for (size_t i = 0; i < pool->mover_count; i++) {
+		struct mover *mover = &pool->mover[i];
+
+		if (least && (mover->hangs > least->hangs ||
+			      (mover->hangs == least->hangs &&
+			       mover->count >= least->count)))
+			continue;
+		if (start_mover(mover, reterr_fault) == 0)
+			least = mover;
 	}
 	return least;
 }
@@ -352,23 +401,19 @@ int transfer_pool_start(struct transfer_pool *pool,
 {
 	_cleanup_(pooled_freep) struct pooled_transfer *pooled =
 		calloc(1, sizeof(*pooled));
-	struct mover *mover = least_busy(pool);
-	int r;
+	struct mover *mover = least_busy(pool, reterr_fault);
 
-	if (pooled)
+	if (!mover)
+		return -ENOMEM;
+	if (pooled) {
+		pooled->pool = pool;
 		pooled->arena = arena_new(ARENA_BYTES);
+	}
 	if (!pooled || !pooled->arena || copy_job(pooled, job) < 0)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
 	pooled->mover = mover;
 	pooled->done = done;
 	pooled->userdata = userdata;
-	if (!mover->started) {
-		r = thread_start(&mover->thread, run_mover, mover);
-		if (r < 0)
-			return fault_set(reterr_fault, r, "no thread: %s",
-					 strerror(-r));
-		mover->started = true;
-	}
 
 	mover->count++;
 	watch(pool);

@@ -33,12 +33,14 @@ DEFINE_CLEANUP(struct transfer_pool *, transfer_pool_free);
 /**
  * Queue a transfer, as by transfer_start(); all of the job is copied. What is
  * wrong with it is said by the callback: a request that makes no sense is
- * refused (-EACCES) on the source's side.
+ * refused (-EACCES) on the source's side, and without room in SPOOL_DIR it may
+ * be tried again (-EAGAIN) on nobody's.
  *
  * @ret_transfer  for transfer_pool_cancel(); valid until the callback is
  *		  entered. May be NULL
  *
- * @return 0, and the callback will be called; -ENOMEM; -errno: no thread
+ * @return 0, and the callback will be called; -ENOMEM: no memory, no thread,
+ *	   or too much inline media waits already
  */
 _must_check_ int transfer_pool_start(struct transfer_pool *pool,
 				     const struct transfer_job *job,

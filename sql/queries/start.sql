@@ -6,7 +6,8 @@
 -- Starts to be cancelled at their provider: of an attempt that was overtaken
 -- or of a job that ended without it. Pushed past the lease, so that a crash
 -- only delays the next try. Behind an open breaker they wait for it, and what
--- is tried before it has closed does not count: an outage uses up no tries.
+-- is tried before it has closed does not count: an outage uses up no tries, for
+-- a day.
 WITH due AS MATERIALIZED (
     SELECT stray.job_id, stray.attempt,
            gate.open_until IS NOT NULL AS is_ailing,
@@ -24,9 +25,11 @@ WITH due AS MATERIALIZED (
     UPDATE job_starts AS start
        SET cancel_at = coalesce(due.closed_until,
                                 now() + $2::bigint * interval '1 ms'),
-           cancel_tries = start.cancel_tries + (NOT due.is_ailing)::integer
+           cancel_tries = start.cancel_tries +
+                          (NOT due.is_ailing OR
+                           start.started_at < now() - interval '1 day')::integer
       FROM due
-     WHERE start.job_id = due.job_id AND start.attempt = due.attempt
+     WHERE start.job_id = ANY (ARRAY[due.job_id]) AND start.attempt = due.attempt
     RETURNING start.job_id, start.attempt, start.provider,
               start.provider_job_id, start.provider_ref, start.cancel_tries,
               due.closed_until

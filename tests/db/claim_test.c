@@ -317,11 +317,19 @@ static void strays_wait_for_a_breaker_and_lose_no_try(void **state)
 	assert_int_equal(claim_strays(&tries), 1);
 	assert_int_equal(tries, 1);
 
-	fixture_sql("UPDATE provider_gates SET open_until = NULL, failures = 0 "
-		    "WHERE name = 'astray'");
+	/* a provider that is gone for good is not asked for ever */
+	fixture_sql("UPDATE job_starts SET started_at = now() - interval "
+		    "'25 hours' WHERE provider = 'astray'");
 	strays_are_due();
 	assert_int_equal(claim_strays(&tries), 1);
 	assert_int_equal(tries, 2);
+
+	fixture_sql("UPDATE job_starts SET started_at = now() WHERE provider = "
+		    "'astray'; UPDATE provider_gates SET open_until = NULL, "
+		    "failures = 0 WHERE name = 'astray'");
+	strays_are_due();
+	assert_int_equal(claim_strays(&tries), 1);
+	assert_int_equal(tries, 3);
 	fixture_check_invariants();
 }
 

@@ -186,6 +186,11 @@ static void only_what_is_guarded_is_not_signed(void **state)
 		if (store_needs(f->store) != services[i].needs)
 			fail_msg("%s", services[i].url);
 	}
+	(void)store_close(f->store);
+	f->conf.s3_url = "http://127.0.0.1";
+	f->conf.s3_virtual_style = true; /* my-bucket.127.0.0.1 is a name */
+	assert_int_equal(store_open(f->event, &f->conf, &f->store, NULL), 0);
+	assert_int_equal(store_needs(f->store), STORE_NEEDS_SPOOL);
 }
 
 static void what_is_guarded_is_sent_as_it_comes(void **state)

@@ -194,8 +194,38 @@ static void a_spool_that_is_gone_is_nobodys_fault(void **state)
 					     NULL, NULL),
 			 0);
 	wait_for(p, 0, 1);
-	assert_int_equal(p->seen[0].result.error, -ENOENT);
+	assert_int_equal(p->seen[0].result.error, -EAGAIN);
 	assert_int_equal(p->seen[0].result.side, TRANSFER_NOWHERE);
+}
+
+/* Copies that wait for a disk are bounded, but for a single one. */
+static void inline_media_does_not_pile_up(void **state)
+{
+	enum { TEXT_BYTES = 70 << 20 };
+	struct pooled *p = *state;
+	char *text = malloc(TEXT_BYTES);
+	struct transfer_job job = { .base64 = text,
+				    .base64_bytes = TEXT_BYTES,
+				    .key_prefix = PREFIX,
+				    .bytes_max = TEXT_BYTES };
+
+	assert_non_null(text);
+	memset(text, 'A', TEXT_BYTES);
+	atomic_store(&disk_hangs, true);
+	assert_int_equal(transfer_pool_start(p->pool, &job, on_pooled, p->seen,
+					     NULL, NULL),
+			 0);
+	assert_int_equal(transfer_pool_start(p->pool, &job, on_pooled, p->seen,
+					     NULL, NULL),
+			 -ENOMEM);
+	atomic_store(&disk_hangs, false);
+	wait_for(p, 0, 1);
+	assert_int_equal(p->seen[0].result.error, -EBADMSG); /* no media */
+	assert_int_equal(transfer_pool_start(p->pool, &job, on_pooled,
+					     &p->seen[1], NULL, NULL),
+			 0);
+	wait_for(p, 1, 2);
+	free(text);
 }
 
 static void cancelled_ones_leave_nothing(void **state)
@@ -326,6 +356,7 @@ int main(void)
 		POOL(inline_media_is_stored),
 		POOL(odd_jobs_come_back),
 		POOL(a_spool_that_is_gone_is_nobodys_fault),
+		POOL(inline_media_does_not_pile_up),
 		POOL(cancelled_ones_leave_nothing),
 		POOL(one_callback_may_cancel_another),
 		POOL(all_may_go_at_any_moment),
