@@ -84,6 +84,9 @@ static size_t room_in(const struct poller *poller, size_t provider, size_t lane)
 			      : 0;
 	size_t room = held < most ? most - held : 0;
 
+	/* Rather another host, whose disk does not hang. */
+	if (state == JOB_STORING && transfer_pool_hangs(poller->transfers))
+		return 0;
 	return room < free ? room : free;
 }
 

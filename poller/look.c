@@ -182,7 +182,9 @@ static int look_round(struct poller *poller, int claimed)
 static void rest(struct poller *poller, bool looked)
 {
 	const struct rest_facts facts = {
-		.busy = poller_is_busy(poller),
+		/* Ending would wait for the disk that hangs. */
+		.busy = poller_is_busy(poller) ||
+			transfer_pool_hangs(poller->transfers),
 		.looked = looked,
 		.due_ms = poller->next_due_ms,
 		.period_ms = poller->conf->poller_period_s * 1000,

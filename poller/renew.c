@@ -92,10 +92,32 @@ static int renew_all(struct poller *poller)
 	return 0;
 }
 
+/* Our disk hangs, but another host's may not, and providers keep their files
+ * for a limited time: whoever wants them may have them when their lease ends.
+ * Nor are more of them claimed (claim.c). */
+static void drop_hanging(struct poller *poller)
+{
+	struct work *next;
+
+	for (struct work *work = poller->works.first; work; work = next) {
+		const struct log_context context = work_context(work);
+
+		next = work->next;
+		if (work->job.state != JOB_STORING || !work->hashed ||
+		    work->on_wire || work_is_decided(work))
+			continue;
+		log_event(LOG_WARNING, LOG_ID_STORE_HANGS, &context,
+			  "given back: its files wait for a disk that hangs");
+		work_free(work);
+	}
+}
+
 static void renew(struct poller *poller)
 {
 	int64_t next_ms = poller->conf->lease_s * 1000 / 3;
 
+	if (transfer_pool_hangs(poller->transfers))
+		drop_hanging(poller);
 	if (poller->works.count > 0) {
 		/* What is decided already need not be renewed. */
 		outbox_finish(poller);

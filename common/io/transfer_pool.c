@@ -29,6 +29,7 @@ enum {
 	MOVER_TRANSFERS_LEAST = 4,
 	/* A mover that is silent for so long, or twice that, hangs. */
 	ASK_EVERY_US = 5 * 1000 * 1000,
+	HANGS_LONG = 12, /* asked so often in vain: a minute */
 	NO_MEMORY_US = 50 * 1000,
 	/* Of copies that wait to be decoded; one may be larger than that. */
 	INLINE_BYTES_MOST = 128 * LIMIT_MIB,
@@ -72,8 +73,8 @@ struct mover {
 	bool started;
 	atomic_bool asked; /* whether it is alive, and did not answer yet */
 	/* the pool's thread's */
-	bool hangs;
-	size_t count; /* handed to it and not yet back */
+	unsigned hangs; /* asked so often in vain */
+	size_t count;	/* handed to it and not yet back */
 };
 
 struct transfer_pool {
@@ -274,21 +275,21 @@ static bool ask_mover(struct mover *mover)
 {
 	bool hangs = atomic_load(&mover->asked);
 
-	if (mover->count == 0 && !mover->hangs)
+	if (mover->count == 0 && mover->hangs == 0)
 		return false;
-	if (hangs && !mover->hangs)
+	if (hangs && mover->hangs++ == 0)
 		log_event(LOG_ERR, LOG_ID_STORE_HANGS, NULL,
 			  "the disk of the store or of SPOOL_DIR hangs: %zu "
 			  "files wait for it",
 			  mover->count);
-	else if (!hangs && mover->hangs)
+	if (hangs)
+		return true;
+	if (mover->hangs > 0)
 		log_event(LOG_NOTICE, LOG_ID_STORE_HANGS, NULL,
 			  "the disk of the store goes on");
-	mover->hangs = hangs;
-	if (!hangs) {
-		atomic_store(&mover->asked, true);
-		ring(mover->wake_fd);
-	}
+	mover->hangs = 0;
+	atomic_store(&mover->asked, true);
+	ring(mover->wake_fd);
 	return true;
 }
 
@@ -387,7 +388,7 @@ static struct mover *least_busy(struct transfer_pool *pool,
 		if (least && (mover->hangs > least->hangs ||
 			      (mover->hangs == least->hangs &&
 			       mover->count >= least->count)))
-			continue;
+			continue; /* the longer it hangs, the later */
 		if (start_mover(mover, reterr_fault) == 0)
 			least = mover;
 	}
@@ -434,6 +435,15 @@ void transfer_pool_cancel(struct pooled_transfer *transfer)
 		return;
 	atomic_store(&transfer->cancelled, true);
 	ring(mover->wake_fd);
+}
+
+bool transfer_pool_hangs(const struct transfer_pool *pool)
+{
+	for (size_t i = 0; pool && i < pool->mover_count; i++) {
+		if (pool->mover[i].hangs >= HANGS_LONG)
+			return true;
+	}
+	return false;
 }
 
 /* ---- the whole ----------------------------------------------------------- */

@@ -52,4 +52,7 @@ _must_check_ int transfer_pool_start(struct transfer_pool *pool,
  * thread hears of it. NULL is fine. */
 void transfer_pool_cancel(struct pooled_transfer *transfer);
 
+/* Has a thread been waiting for a disk of ours for a minute? NULL: no. */
+bool transfer_pool_hangs(const struct transfer_pool *pool);
+
 #endif
