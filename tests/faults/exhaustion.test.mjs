@@ -68,6 +68,10 @@ function checkEnds(lane, program) {
 			(pid) => [how, lastWords(lane.fired, pid)]))
 		.filter(([, words]) => !explained.test(words));
 
+	// what failed before is what one wants to know then
+	for (const [, words] of crashes)
+		console.log(lane.fired.filter((line) =>
+			line.startsWith(`${words.split(" ")[0]} `)).join("\n"));
 	assert.deepEqual(crashes, [], `${program} crashed`);
 	assert.equal(logged(lane.stack, "activator", " is silent for "), 0);
 	return Object.fromEntries(Object.entries(found).map(
