@@ -35,6 +35,11 @@ static void mark_seen(struct poller *poller, const PGresult *result,
 /* A start on the wire is heard out: its answer may bring the id of something
  * that was paid for. A move that waits is tried: it says by itself when it
  * comes too late. */
+static bool may_be_dropped(const struct work *work)
+{
+	return work->hashed && !work->on_wire && !work_is_decided(work);
+}
+
 static void drop_lost(struct poller *poller)
 {
 	struct work *next;
@@ -43,8 +48,7 @@ static void drop_lost(struct poller *poller)
 		const struct log_context context = work_context(work);
 
 		next = work->next;
-		if (work->seen || !work->hashed || work->on_wire ||
-		    work_is_decided(work))
+		if (work->seen || !may_be_dropped(work))
 			continue;
 		log_event(LOG_DEBUG, LOG_ID_LEASE_LOST, &context,
 			  "somebody else moved the job; what was being done "
@@ -103,8 +107,7 @@ static void drop_hanging(struct poller *poller)
 		const struct log_context context = work_context(work);
 
 		next = work->next;
-		if (work->job.state != JOB_STORING || !work->hashed ||
-		    work->on_wire || work_is_decided(work))
+		if (work->job.state != JOB_STORING || !may_be_dropped(work))
 			continue;
 		log_event(LOG_WARNING, LOG_ID_STORE_HANGS, &context,
 			  "given back: its files wait for a disk that hangs");

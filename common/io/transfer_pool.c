@@ -31,15 +31,12 @@ enum {
 	ASK_EVERY_US = 5 * 1000 * 1000,
 	HANGS_LONG = 12, /* asked so often in vain: a minute */
 	NO_MEMORY_US = 50 * 1000,
-	/* Of copies that wait to be decoded; one may be larger than that. */
-	INLINE_BYTES_MOST = 128 * LIMIT_MIB,
 	ARENA_BYTES = 128 * LIMIT_KIB,
 };
 
 struct mover;
 
 struct pooled_transfer {
-	struct transfer_pool *pool;
 	struct mover *mover;
 	struct pooled_transfer *next, *previous;
 	struct arena *arena; /* of the job */
@@ -68,9 +65,9 @@ struct mover {
 	int wake_fd; /* eventfd: look at the inbox, and at who is cancelled */
 	pthread_mutex_t lock;
 	struct list inbox; /* under the lock */
-	bool closing;	   /* under the lock */
 	pthread_t thread;
 	bool started;
+	atomic_bool closing;
 	atomic_bool asked; /* whether it is alive, and did not answer yet */
 	/* the pool's thread's */
 	unsigned hangs; /* asked so often in vain */
@@ -138,7 +135,7 @@ static void hear(int fd)
 static void drop_inline(struct pooled_transfer *pooled)
 {
 	if (pooled->base64)
-		(void)atomic_fetch_sub(&pooled->pool->inline_bytes,
+		(void)atomic_fetch_sub(&pooled->mover->pool->inline_bytes,
 				       pooled->job.base64_bytes);
 	free(TAKE_PTR(pooled->base64));
 }
@@ -158,7 +155,7 @@ DEFINE_CLEANUP(struct pooled_transfer *, pooled_free);
 
 static void give_back(struct pooled_transfer *pooled)
 {
-	struct transfer_pool *pool = pooled->pool;
+	struct transfer_pool *pool = pooled->mover->pool;
 
 	list_remove(&pooled->mover->running, pooled);
 	(void)pthread_mutex_lock(&pool->lock);
@@ -219,9 +216,7 @@ static int on_wake(sd_event_source *source, int fd, uint32_t revents,
 	(void)revents;
 	hear(fd);
 	atomic_store(&mover->asked, false);
-	(void)pthread_mutex_lock(&mover->lock);
-	closing = mover->closing;
-	(void)pthread_mutex_unlock(&mover->lock);
+	closing = atomic_load(&mover->closing);
 	inbox = take_all(&mover->inbox, &mover->lock);
 	for (struct pooled_transfer *pooled = inbox.first; pooled;
 	     pooled = next) {
@@ -321,10 +316,10 @@ static void watch(struct transfer_pool *pool)
 
 static int copy_inline(struct pooled_transfer *pooled)
 {
-	atomic_size_t *waiting = &pooled->pool->inline_bytes;
+	atomic_size_t *waiting = &pooled->mover->pool->inline_bytes;
 	size_t bytes = pooled->job.base64_bytes, before = atomic_load(waiting);
 
-	if (before > 0 && before + bytes > INLINE_BYTES_MOST)
+	if (before > 0 && before + bytes > LIMIT_INLINE_WAITING_BYTES)
 		return -ENOMEM;
 	pooled->base64 = malloc(bytes + 1);
 	if (!pooled->base64)
@@ -407,12 +402,11 @@ int transfer_pool_start(struct transfer_pool *pool,
 	if (!mover)
 		return -ENOMEM;
 	if (pooled) {
-		pooled->pool = pool;
+		pooled->mover = mover;
 		pooled->arena = arena_new(ARENA_BYTES);
 	}
 	if (!pooled || !pooled->arena || copy_job(pooled, job) < 0)
 		return fault_set(reterr_fault, -ENOMEM, "no memory");
-	pooled->mover = mover;
 	pooled->done = done;
 	pooled->userdata = userdata;
 
@@ -429,12 +423,10 @@ int transfer_pool_start(struct transfer_pool *pool,
 
 void transfer_pool_cancel(struct pooled_transfer *transfer)
 {
-	struct mover *mover = transfer ? transfer->mover : NULL;
-
 	if (!transfer)
 		return;
 	atomic_store(&transfer->cancelled, true);
-	ring(mover->wake_fd);
+	ring(transfer->mover->wake_fd);
 }
 
 bool transfer_pool_hangs(const struct transfer_pool *pool)
@@ -490,9 +482,7 @@ static int mover_open(struct mover *mover, struct transfer_pool *pool,
 static void mover_close(struct mover *mover)
 {
 	if (mover->started) {
-		(void)pthread_mutex_lock(&mover->lock);
-		mover->closing = true;
-		(void)pthread_mutex_unlock(&mover->lock);
+		atomic_store(&mover->closing, true);
 		ring(mover->wake_fd);
 		(void)pthread_join(mover->thread, NULL);
 	}

@@ -68,6 +68,8 @@ enum {
 	/* Media. LIMIT_MEDIA_BYTES does not fit an int: see below. */
 	LIMIT_MEDIA_PER_JOB = 16,
 	LIMIT_MEDIA_INLINE_BYTES = 20 * LIMIT_MIB, /* one {"$media"} as bytes */
+	/* Copies of inline media that wait for a disk; one may be larger. */
+	LIMIT_INLINE_WAITING_BYTES = 128 * LIMIT_MIB,
 	LIMIT_RESOLVED_BYTES = 4 * LIMIT_MIB, /* input, references replaced */
 	LIMIT_RESOLVED_INLINE_BYTES = 96 * LIMIT_MIB, /* ...media inside it */
 	LIMIT_STORE_KEY_BYTES = 1024,
